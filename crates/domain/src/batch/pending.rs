@@ -1,0 +1,335 @@
+//! The stamps that wait for their batch.
+//!
+//! One slab holds the messages; three light indexes over its slots answer the three questions that the
+//! listener asks: is this id known, who is due next, who came first. A waiting message with an id of 36
+//! characters costs about 140 bytes in all, so that a million of them stay below 150 MB.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+
+use super::Position;
+use super::policy::Waiting;
+use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
+
+/// A stamp that was received and is not processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The stamp, with the values that its event carries.
+    pub stamp: Stamp,
+    /// Where its event was read.
+    pub position: Position,
+}
+
+/// Names a message that was taken for processing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(u32);
+
+/// What became of a message that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits from now on.
+    Admitted,
+    /// One with this `object_cid` waits or is being processed already: this one counts for nothing.
+    ///
+    /// Its offset may be completed at once: the first one's is still outstanding.
+    Duplicate,
+    /// The same, but the first one was read in an assignment that has ended, so that nobody's committed offset
+    /// waits for it any more. It carries this position from now on.
+    Rehomed,
+}
+
+/// The end of a chain of slots.
+const NONE: u32 = u32::MAX;
+
+/// A message as the slab keeps it: flat, so that a million stay small.
+#[derive(Debug)]
+struct Slot {
+    object_cid: ObjectCid,
+    /// Microseconds since 1970.
+    created: i64,
+    offset: i64,
+    partition: i32,
+    assignment: u32,
+    time_tolerance: TimeTolerance,
+    /// Neighbours in order of arrival, while it waits.
+    earlier: u32,
+    later: u32,
+    taken: bool,
+}
+
+impl Slot {
+    /// Microseconds since 1970.
+    fn due(&self) -> i64 {
+        let tolerance = TimeDelta::minutes(i64::from(self.time_tolerance.minutes()));
+        self.created + tolerance.num_microseconds().unwrap_or(i64::MAX)
+    }
+
+    fn position(&self) -> Position {
+        Position { partition: self.partition, assignment: self.assignment, offset: self.offset }
+    }
+}
+
+/// A due time in microseconds since 1970, and the slot that falls due then: in three words of 32 bits, since a
+/// pair with a 64-bit number would take a third more. The order is that of the times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    high: i32,
+    low: u32,
+    slot: u32,
+}
+
+impl Due {
+    fn new(micros: i64, slot: u32) -> Self {
+        Self { high: (micros >> 32) as i32, low: micros as u32, slot }
+    }
+
+    fn micros(self) -> i64 {
+        i64::from(self.high) << 32 | i64::from(self.low)
+    }
+}
+
+/// The waiting messages and those taken for processing, each `object_cid` once.
+#[derive(Debug)]
+pub struct PendingSet {
+    slots: Slab<Slot>,
+    by_id: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// Of the waiting ones.
+    by_due: BTreeSet<Due>,
+    first: u32,
+    last: u32,
+}
+
+impl Default for PendingSet {
+    fn default() -> Self {
+        Self {
+            slots: Slab::new(),
+            by_id: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            by_due: BTreeSet::new(),
+            first: NONE,
+            last: NONE,
+        }
+    }
+}
+
+impl PendingSet {
+    /// Offers a message, in O(log n). `is_current` tells whether a position's assignment still lasts.
+    pub fn insert(&mut self, message: Message, is_current: impl Fn(Position) -> bool) -> Admission {
+        let Message { stamp, position } = message;
+        if let Some(slot) = self.slot_of(stamp.object_cid()) {
+            let known = &mut self.slots[slot as usize];
+            if is_current(known.position()) {
+                return Admission::Duplicate;
+            }
+            (known.partition, known.assignment, known.offset) =
+                (position.partition, position.assignment, position.offset);
+            return Admission::Rehomed;
+        }
+        let hash = self.hasher.hash_one(stamp.object_cid().as_str());
+        let (object_cid, time_tolerance, created_date) = stamp.into_parts();
+        let slot = self.slots.insert(Slot {
+            object_cid,
+            created: created_date.timestamp_micros(),
+            offset: position.offset,
+            partition: position.partition,
+            assignment: position.assignment,
+            time_tolerance,
+            earlier: NONE,
+            later: NONE,
+            taken: false,
+        }) as u32;
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_id
+            .insert_unique(hash, slot, |slot| hasher.hash_one(slots[*slot as usize].object_cid.as_str()));
+        self.by_due.insert(self.due_of(slot));
+        self.append(slot);
+        Admission::Admitted
+    }
+
+    /// Tells whether a message with this id waits or is being processed.
+    pub fn contains(&self, object_cid: &ObjectCid) -> bool {
+        self.slot_of(object_cid).is_some()
+    }
+
+    /// How many messages wait; those taken for processing are not among them.
+    pub fn len(&self) -> usize {
+        self.by_due.len()
+    }
+
+    /// Tells whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_due.is_empty()
+    }
+
+    /// When the next waiting message falls due.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.by_due.first().and_then(|due| DateTime::from_timestamp_micros(due.micros()))
+    }
+
+    /// Sums up what the batching rule looks at. `due` is counted no further than `limit`.
+    pub fn waiting(&self, now: DateTime<Utc>, limit: usize, reading_backlog: bool) -> Waiting {
+        Waiting {
+            pending: self.len(),
+            due: self.due(now).take(limit).count(),
+            next_due: self.next_due(),
+            reading_backlog,
+        }
+    }
+
+    /// Takes up to `size` messages for processing: the due ones first, by due time, then in order of arrival.
+    ///
+    /// They stay known until [`finish`](Self::finish) is called for each.
+    pub fn take(&mut self, size: usize, now: DateTime<Utc>) -> Vec<Ticket> {
+        let mut taken: Vec<u32> = self.due(now).take(size).collect();
+        for &slot in &taken {
+            self.withdraw(slot);
+        }
+        while taken.len() < size && self.first != NONE {
+            let slot = self.first;
+            self.withdraw(slot);
+            taken.push(slot);
+        }
+        for &slot in &taken {
+            self.slots[slot as usize].taken = true;
+        }
+        taken.into_iter().map(Ticket).collect()
+    }
+
+    /// The stamp behind a ticket.
+    ///
+    /// # Panics
+    /// If the ticket was finished before.
+    pub fn get(&self, ticket: Ticket) -> Message {
+        let slot = &self.slots[ticket.0 as usize];
+        let created_date = DateTime::from_timestamp_micros(slot.created).unwrap_or_default();
+        Message {
+            stamp: Stamp::new(slot.object_cid.clone(), slot.time_tolerance, created_date)
+                .expect("these parts were a stamp before"),
+            position: slot.position(),
+        }
+    }
+
+    /// Forgets a message that was taken, and returns where its event was read last.
+    ///
+    /// # Panics
+    /// If the ticket was finished before.
+    pub fn finish(&mut self, ticket: Ticket) -> Position {
+        self.forget(ticket.0)
+    }
+
+    /// Forgets the waiting messages of a partition; those being processed stay known until they are finished.
+    /// Returns how many were forgotten.
+    pub fn drop_partition(&mut self, partition: i32) -> usize {
+        let dropped: Vec<u32> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.partition == partition && !slot.taken)
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        for &slot in &dropped {
+            self.withdraw(slot);
+            self.forget(slot);
+        }
+        dropped.len()
+    }
+
+    fn due(&self, now: DateTime<Utc>) -> impl Iterator<Item = u32> {
+        self.by_due.range(..=Due::new(now.timestamp_micros(), NONE)).map(|due| due.slot)
+    }
+
+    fn due_of(&self, slot: u32) -> Due {
+        Due::new(self.slots[slot as usize].due(), slot)
+    }
+
+    fn slot_of(&self, object_cid: &ObjectCid) -> Option<u32> {
+        let hash = self.hasher.hash_one(object_cid.as_str());
+        self.by_id.find(hash, |slot| self.slots[*slot as usize].object_cid == *object_cid).copied()
+    }
+
+    /// Removes a slot from the order of due times and of arrival.
+    fn withdraw(&mut self, slot: u32) {
+        let Slot { earlier, later, .. } = self.slots[slot as usize];
+        self.by_due.remove(&self.due_of(slot));
+        match earlier {
+            NONE => self.first = later,
+            earlier => self.slots[earlier as usize].later = later,
+        }
+        match later {
+            NONE => self.last = earlier,
+            later => self.slots[later as usize].earlier = earlier,
+        }
+    }
+
+    /// Adds a slot at the end of the order of arrival.
+    fn append(&mut self, slot: u32) {
+        self.slots[slot as usize].earlier = self.last;
+        match self.last {
+            NONE => self.first = slot,
+            last => self.slots[last as usize].later = slot,
+        }
+        self.last = slot;
+    }
+
+    fn forget(&mut self, slot: u32) -> Position {
+        let gone = self.slots.remove(slot as usize);
+        let hash = self.hasher.hash_one(gone.object_cid.as_str());
+        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
+        gone.position()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, offset: i64) -> Message {
+        Message {
+            stamp: Stamp::new(
+                ObjectCid::parse(id.to_owned()).expect("a valid id"),
+                TimeTolerance::from_minutes(10).expect("a valid tolerance"),
+                DateTime::from_timestamp(1_700_000_000, 0).expect("a valid time"),
+            )
+            .expect("a valid due time"),
+            position: Position { partition: 0, assignment: 1, offset },
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_being_processed_is_still_known() {
+        let mut set = PendingSet::default();
+        set.insert(message("a", 0), |_| true);
+        let taken = set.take(1, DateTime::UNIX_EPOCH);
+        assert!(set.is_empty());
+        assert_eq!(set.insert(message("a", 1), |_| true), Admission::Duplicate);
+        set.finish(taken[0]);
+        assert_eq!(set.insert(message("a", 2), |_| true), Admission::Admitted);
+    }
+
+    #[test]
+    fn a_repeat_of_one_whose_assignment_ended_takes_its_place() {
+        let mut set = PendingSet::default();
+        set.insert(message("a", 4), |_| true);
+        assert_eq!(set.insert(message("a", 9), |_| false), Admission::Rehomed);
+        let taken = set.take(1, DateTime::UNIX_EPOCH);
+        assert_eq!(set.finish(taken[0]).offset, 9);
+    }
+
+    #[test]
+    fn dropping_a_partition_leaves_what_is_being_processed() {
+        let mut set = PendingSet::default();
+        set.insert(message("a", 0), |_| true);
+        set.insert(message("b", 1), |_| true);
+        let taken = set.take(1, DateTime::UNIX_EPOCH);
+        assert_eq!(set.drop_partition(0), 1);
+        assert!(set.is_empty());
+        assert_eq!(set.next_due(), None);
+        assert_eq!(set.get(taken[0]).stamp.object_cid().as_str(), "a");
+    }
+}
