@@ -1,0 +1,135 @@
+//! PostgreSQL: connections, the queries of each table, and what its errors mean.
+//!
+//! Two pools share one budget. Diesel's runs everything that is read or changed a row at a time. The writes of
+//! many rows in one statement, on which the guarantees rest, go through `tokio-postgres` itself, which
+//! diesel-async stands on too: only there an error carries its SQLSTATE, and what a listener does about an
+//! error depends on it.
+
+pub mod batches;
+pub mod dead_letters;
+pub mod error;
+pub mod intake;
+pub mod migrations;
+pub mod processing;
+pub mod schema;
+pub mod stamps;
+mod tls;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool,
+};
+use futures_util::future::BoxFuture;
+
+pub use self::error::{DatabaseError, ErrorClass};
+use self::tls::Target;
+use crate::settings::{DatabaseSettings, InvalidSetting};
+
+/// How long one small question may take in all, a connection for it included.
+pub const QUESTION_LIMIT: Duration = Duration::from_millis(1_800);
+
+/// The connections of one process to its database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    diesel: deadpool::Pool<AsyncPgConnection>,
+    bulk: deadpool_postgres::Pool,
+}
+
+impl Database {
+    /// Prepares the pools; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If `DATABASE_URL` can't be understood or names a certificate that can't be read.
+    pub fn new(settings: &DatabaseSettings, application_name: &str) -> Result<Self, InvalidSetting> {
+        let target = Target::parse(&settings.url, application_name)?;
+        let bulk_size = (settings.pool_size / 2).clamp(1, 4);
+        let invalid = |error: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", error);
+        let bulk = deadpool_postgres::Pool::builder(target.bulk_manager())
+            .max_size(bulk_size)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|error| invalid(&error))?;
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Verified;
+        config.custom_setup = Box::new(move |_| {
+            let target = target.clone();
+            Box::pin(async move { target.connect().await })
+        });
+        // The address is the set-up function's business: this manager never sees it.
+        let manager = AsyncDieselConnectionManager::new_with_config("", config);
+        let diesel = deadpool::Pool::builder(manager)
+            .max_size(settings.pool_size - bulk_size)
+            .runtime(::deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|error| invalid(&error))?;
+        Ok(Self { diesel, bulk })
+    }
+
+    /// Runs a question over a Diesel connection, bounded by [`QUESTION_LIMIT`].
+    ///
+    /// # Errors
+    /// Whatever the database says; a question that takes too long counts as a lost connection.
+    pub async fn ask<T, F>(&self, question: F) -> Result<T, DatabaseError>
+    where
+        F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
+    {
+        let deadline = tokio::time::Instant::now() + QUESTION_LIMIT;
+        let mut connection = tokio::time::timeout_at(deadline, self.diesel.get()).await??;
+        match tokio::time::timeout_at(deadline, question(&mut connection)).await {
+            Ok(answer) => Ok(answer?),
+            Err(elapsed) => {
+                // Whatever comes over this connection later belongs to nobody.
+                drop(deadpool::Object::take(connection));
+                Err(elapsed.into())
+            }
+        }
+    }
+
+    /// Runs one bulk statement over a connection of its own, bounded by `limit`.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    async fn bulk<T, F>(&self, limit: Duration, statement: F) -> Result<T, DatabaseError>
+    where
+        F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
+    {
+        let deadline = tokio::time::Instant::now() + limit;
+        let client = tokio::time::timeout_at(deadline, self.bulk.get()).await??;
+        match tokio::time::timeout_at(deadline, statement(&client)).await {
+            Ok(answer) => Ok(answer?),
+            Err(elapsed) => {
+                drop(deadpool_postgres::Object::take(client));
+                Err(elapsed.into())
+            }
+        }
+    }
+
+    /// Asks for the server's time: when the question was sent, the time, when the answer came.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn sample_clock(&self) -> Result<(Instant, DateTime<Utc>, Instant), DatabaseError> {
+        self.bulk(QUESTION_LIMIT, |client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached("SELECT clock_timestamp()").await?;
+                let sent = Instant::now();
+                let row = client.query_one(&statement, &[]).await?;
+                Ok((sent, row.try_get(0)?, Instant::now()))
+            })
+        })
+        .await
+    }
+
+    /// Opens a connection of its own, without a pool and without the limits of one: for migrations.
+    ///
+    /// # Errors
+    /// If the URL is wrong or the database is away.
+    pub async fn connect_once(settings: &DatabaseSettings) -> anyhow::Result<AsyncPgConnection> {
+        let target = Target::parse(&settings.url, "stamp-api migrate")?.without_timeouts();
+        target.connect().await.context("can't connect to the database that DATABASE_URL names")
+    }
+}

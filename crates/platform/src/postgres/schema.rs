@@ -1,0 +1,50 @@
+//! What the migrations make, as far as Diesel's queries look at it. A test compares it with the database.
+
+#![allow(missing_docs, reason = "the columns are described in the migrations")]
+
+diesel::table! {
+    batches (id) {
+        id -> Int8,
+        trigger -> Text,
+        size -> Int4,
+        listener -> Text,
+        topic -> Text,
+        processed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    processed_stamps (stamp_id) {
+        stamp_id -> Int8,
+        batch_id -> Int8,
+        time_tolerance -> Int4,
+        created_date -> Timestamptz,
+        kafka_partition -> Int4,
+        kafka_offset -> Int8,
+    }
+}
+
+diesel::table! {
+    /// A view: its key is that of the stamps.
+    stamp_states (object_cid) {
+        object_cid -> Varchar,
+        time_tolerance -> Int4,
+        created_date -> Timestamptz,
+        process_after -> Timestamptz,
+        state -> Text,
+        batch_id -> Nullable<Int8>,
+        trigger -> Nullable<Text>,
+        processed_at -> Nullable<Timestamptz>,
+        kafka_topic -> Nullable<Text>,
+        kafka_partition -> Nullable<Int4>,
+        kafka_offset -> Nullable<Int8>,
+        batch_size -> Nullable<Int4>,
+    }
+}
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Varchar,
+        run_on -> Timestamp,
+    }
+}

@@ -1,0 +1,64 @@
+//! The statement that processes batches: who wins, and that nobody deadlocks.
+
+use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
+use platform::postgres::{intake, processing};
+use test_support::TestDatabase;
+
+use crate::values::{members, numbered};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
+
+    let first = processing::process(&pool, members(["b", "a"], 2), &[MinBatchSize], "one", "t").await;
+    let first = first.expect("processed");
+    assert_eq!(first.won, [true, true]);
+    // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
+    let again = members(["a", "b", "c", "a", "new"], 2);
+    let again = processing::process(&pool, again, &[MinBatchSize, MinBatchSize, Deadline], "two", "t").await;
+    let again = again.expect("processed");
+    assert_eq!(again.won, [false, false, true, false, true]);
+    let made: Vec<(usize, usize)> = again.batches.iter().map(|(index, _, size)| (*index, *size)).collect();
+    assert_eq!(made, [(1, 1), (2, 1)]);
+
+    assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
+    assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'").await, 4);
+    let processed = processing::processed_among(&pool, &["a", "c", "nobody"]).await.expect("looked up");
+    assert_eq!(processed.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadlock() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    let ids: Vec<String> = (0..300).map(|id| format!("cid-{id:03}")).collect();
+    // Half of them are ours, half another producer's.
+    let ours: Vec<&str> = ids.iter().step_by(2).map(String::as_str).collect();
+    intake::store(&pool, owner, &numbered(1, &ours)).await.expect("stored");
+
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let (pool, ids) = (database.pool(), ids.clone());
+        writers.push(tokio::spawn(async move {
+            let forwards = ids.iter().map(String::as_str);
+            let order = if writer % 2 == 0 { members(forwards, 10) } else { members(forwards.rev(), 10) };
+            let result = processing::process(&pool, order, &[MinBatchSize; 30], "w", "t").await;
+            result.expect("no deadlock").won.iter().filter(|won| **won).count()
+        }));
+    }
+    let mut won = 0;
+    for writer in writers {
+        won += writer.await.expect("no panic");
+    }
+    assert_eq!(won, 300);
+    assert_eq!(database.number("SELECT sum(size)::bigint FROM batches").await, 300);
+    assert_eq!(
+        database.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").await,
+        0
+    );
+}

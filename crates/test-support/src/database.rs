@@ -1,0 +1,156 @@
+//! A database for one test, copied from a migrated template and dropped at the end.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use platform::postgres::migrations;
+use platform::settings::{DatabaseSettings, Secret};
+use tokio::sync::OnceCell;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+use uuid::Uuid;
+
+use crate::stack::{stack, workspace};
+
+/// A database of one's own.
+pub struct TestDatabase {
+    name: String,
+    url: String,
+    client: Client,
+}
+
+/// The lock under which the template is made, so that test processes that start together make it once.
+const TEMPLATE_LOCK: i64 = 0x7465_7374;
+
+impl TestDatabase {
+    /// Makes a database with all migrations applied.
+    pub async fn new() -> Self {
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        let template = TEMPLATE.get_or_init(make_template).await;
+        Self::create(Some(template)).await
+    }
+
+    /// Makes an empty database.
+    pub async fn empty() -> Self {
+        Self::create(None).await
+    }
+
+    async fn create(template: Option<&str>) -> Self {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let template = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
+        let server = connect(&stack().database_url).await;
+        server
+            .batch_execute(&format!("CREATE DATABASE {name}{template}"))
+            .await
+            .expect("a database of one's own");
+        let url = url_of(&name);
+        let client = connect(&url).await;
+        Self { name, url, client }
+    }
+
+    /// Its `DATABASE_URL`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Settings for a pool on it.
+    pub fn settings(&self) -> DatabaseSettings {
+        DatabaseSettings { url: Secret::new(&self.url), pool_size: 10 }
+    }
+
+    /// A pool on it.
+    pub fn pool(&self) -> platform::postgres::Database {
+        platform::postgres::Database::new(&self.settings(), "test").expect("the URL is valid")
+    }
+
+    /// Runs a query over a connection that the services don't have.
+    pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
+        self.client.query(sql, parameters).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    }
+
+    /// Runs a query that returns one number.
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.query(sql, &[]).await[0].get(0)
+    }
+
+    /// Runs statements.
+    pub async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        let dropped = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let server = connect(&stack().database_url).await;
+                server.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
+            })
+        });
+        // A database that stays behind harms nobody.
+        let _left_behind = dropped.join();
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.expect("the test stack's PostgreSQL answers");
+    tokio::spawn(connection);
+    client
+}
+
+fn url_of(database: &str) -> String {
+    let mut url = url::Url::parse(&stack().database_url).expect("the stack prints a URL");
+    url.set_path(database);
+    url.into()
+}
+
+/// Makes the template for this state of the migrations, if nobody has.
+async fn make_template() -> String {
+    let name = format!("template_{:016x}", hash_of_migrations());
+    let server = connect(&stack().database_url).await;
+    server.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]).await.expect("the template's lock");
+    let exists = server
+        .query_opt("SELECT FROM pg_database WHERE datname = $1 AND datistemplate", &[&name])
+        .await
+        .expect("the list of databases");
+    if exists.is_none() {
+        // One that is no template yet was left half made.
+        server
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+            .await
+            .expect("none is left");
+        server.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a template");
+        let settings = DatabaseSettings { url: Secret::new(url_of(&name)), pool_size: 2 };
+        // The migration harness needs a runtime with threads of its own.
+        let migrated = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(migrations::migrate(&settings)).map_err(|error| format!("{error:#}"))
+        });
+        migrated.join().expect("the migration does not panic").expect("the migrations apply");
+        server
+            .batch_execute(&format!("ALTER DATABASE {name} IS_TEMPLATE true"))
+            .await
+            .expect("it is a template");
+    }
+    server.execute("SELECT pg_advisory_unlock($1)", &[&TEMPLATE_LOCK]).await.expect("the lock is ours");
+    name
+}
+
+fn hash_of_migrations() -> u64 {
+    let mut files: Vec<_> = std::fs::read_dir(workspace().join("migrations"))
+        .expect("the migrations")
+        .map(|entry| entry.expect("an entry").path().join("up.sql"))
+        .collect();
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.hash(&mut hasher);
+        std::fs::read(&file).expect("a migration").hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,16 @@
+//! What tests on real servers share: the stack, a database and a topic of one's own, and patience.
+//!
+//! Nothing in here is part of the services. A failure panics: it is a test that fails.
+
+#![allow(clippy::missing_panics_doc, reason = "a failed expectation is a failed test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+pub mod database;
+pub mod patience;
+pub mod stack;
+pub mod topic;
+
+pub use database::TestDatabase;
+pub use patience::eventually;
+pub use stack::{Stack, stack};
+pub use topic::TestTopic;

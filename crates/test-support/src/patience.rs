@@ -1,0 +1,37 @@
+//! Waiting for conditions, never for time.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Asks again and again until `accept` takes the answer, and returns it. After 30 s the test fails and shows
+/// the last answer.
+pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F, accept: impl Fn(&T) -> bool) -> T
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    within(Duration::from_secs(30), what, &mut ask, accept).await
+}
+
+/// The same with another limit.
+pub async fn within<T, F>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+    accept: impl Fn(&T) -> bool,
+) -> T
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    let started = Instant::now();
+    loop {
+        let answer = ask().await;
+        if accept(&answer) {
+            return answer;
+        }
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}; the last answer was {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

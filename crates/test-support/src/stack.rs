@@ -1,0 +1,52 @@
+//! The test stack: Kafka and PostgreSQL with ports and data of their own, started once and left running.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Where the servers are.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// A role that may create databases.
+    pub database_url: String,
+    /// Kafka's address.
+    pub kafka_bootstrap_servers: String,
+}
+
+/// The top of the checkout.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("crates/test-support lies two below")
+        .to_owned()
+}
+
+/// Brings the test stack up, once in a process. What runs already is used as it is.
+pub fn stack() -> &'static Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    STACK.get_or_init(|| {
+        run("up");
+        let variables = run("env");
+        let variables: HashMap<&str, &str> =
+            variables.lines().filter_map(|line| line.split_once('=')).collect();
+        let variable = |name: &str| (*variables.get(name).expect(name)).to_owned();
+        Stack {
+            database_url: variable("DATABASE_URL"),
+            kafka_bootstrap_servers: variable("KAFKA_BOOTSTRAP_SERVERS"),
+        }
+    })
+}
+
+fn run(command: &str) -> String {
+    let script = workspace().join("deploy/stack/stack");
+    let output = Command::new(&script)
+        .args([command, "test"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("{} can't be run: {error}", script.display()));
+    assert!(output.status.success(), "deploy/stack/stack {command} test failed; its output above says why");
+    String::from_utf8(output.stdout).expect("the script prints text")
+}

@@ -1,0 +1,167 @@
+//! A topic for one test, deleted at the end.
+
+use std::time::{Duration, Instant};
+
+use platform::kafka::topics::{TopicSpec, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use uuid::Uuid;
+
+use crate::stack::stack;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A topic of one's own.
+pub struct TestTopic {
+    name: String,
+    producer: BaseProducer,
+}
+
+/// A record as a fresh consumer reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRecord {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+}
+
+impl TestTopic {
+    /// Makes a topic with so many partitions.
+    pub async fn new(partitions: i32) -> Self {
+        let topic = Self::unmade();
+        let spec = TopicSpec {
+            name: topic.name.clone(),
+            partitions,
+            replication_factor: 1,
+            retention: Duration::from_hours(14 * 24),
+        };
+        ensure(&config(), &spec).await.expect("a topic of one's own");
+        topic
+    }
+
+    /// A name for a topic that somebody else makes.
+    pub fn unmade() -> Self {
+        let name = format!("test-{}", Uuid::new_v4());
+        let producer = config().set("message.max.bytes", "20000000").create().expect("a producer");
+        Self { name, producer }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Publishes a record and waits until it is queued; [`flush`](Self::flush) waits until Kafka has it.
+    pub fn send(&self, key: Option<&str>, value: Option<&[u8]>) {
+        let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(&self.name);
+        (record.key, record.payload) = (key, value);
+        self.send_record(record);
+    }
+
+    /// Publishes a record with whatever it has.
+    pub fn send_record(&self, mut record: BaseRecord<'_, str, [u8]>) {
+        while let Err((_, back)) = self.producer.send(record) {
+            record = back;
+            self.producer.poll(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until Kafka has everything.
+    pub fn flush(&self) {
+        self.producer.flush(LIMIT).expect("Kafka takes the records");
+    }
+
+    /// Publishes the event of a stamp.
+    pub fn send_stamp(&self, object_cid: &str, time_tolerance: i32, created_date: &str) {
+        let event = format!(
+            r#"{{"object_cid":"{object_cid}","time_tolerance":{time_tolerance},"created_date":"{created_date}"}}"#
+        );
+        self.send(Some(object_cid), Some(event.as_bytes()));
+    }
+
+    /// Reads the whole topic with a consumer that belongs to no group.
+    pub fn read(&self) -> Vec<ReadRecord> {
+        let consumer: BaseConsumer = config().create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
+        let mut records = Vec::new();
+        for partition in metadata.topics()[0].partitions() {
+            let (low, high) = consumer.fetch_watermarks(&self.name, partition.id(), LIMIT).expect("its ends");
+            if low == high {
+                continue;
+            }
+            let mut assignment = TopicPartitionList::new();
+            assignment
+                .add_partition_offset(&self.name, partition.id(), Offset::Offset(low))
+                .expect("an offset");
+            consumer.assign(&assignment).expect("assigned");
+            let started = Instant::now();
+            let mut next = low;
+            while next < high {
+                assert!(started.elapsed() < LIMIT, "partition {} can't be read to its end", partition.id());
+                let Some(Ok(record)) = consumer.poll(Duration::from_millis(100)) else {
+                    continue;
+                };
+                next = record.offset() + 1;
+                records.push(ReadRecord {
+                    partition: record.partition(),
+                    offset: record.offset(),
+                    key: record.key().map(<[u8]>::to_vec),
+                    value: record.payload().map(<[u8]>::to_vec),
+                });
+            }
+        }
+        records
+    }
+
+    /// The sum of the offsets that a group has committed; what it has not committed counts as 0.
+    pub fn committed(&self, group: &str) -> i64 {
+        let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
+        let mut partitions = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            partitions.add_partition(&self.name, partition.id());
+        }
+        let committed = consumer.committed_offsets(partitions, LIMIT).expect("the group's offsets");
+        committed
+            .elements()
+            .iter()
+            .filter_map(|element| element.offset().to_raw())
+            .filter(|raw| *raw > 0)
+            .sum()
+    }
+
+    /// Deletes the topic.
+    pub async fn delete(&self) {
+        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+        admin.delete_topics(&[&self.name], &options).await.expect("Kafka answers");
+    }
+}
+
+impl Drop for TestTopic {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        let deleted = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+            drop(runtime.block_on(admin.delete_topics(&[&name], &AdminOptions::new())));
+        });
+        // A topic that stays behind harms nobody.
+        let _left_behind = deleted.join();
+    }
+}
+
+fn config() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &stack().kafka_bootstrap_servers);
+    config
+}

@@ -1,0 +1,2 @@
+DROP TABLE processed_stamps;
+DROP TABLE batches;

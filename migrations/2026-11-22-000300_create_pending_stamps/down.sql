@@ -1,0 +1,2 @@
+DROP TABLE pending_stamps;
+DROP TABLE intake_owners;
