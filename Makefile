@@ -1,0 +1,43 @@
+# `make help` lists the targets; deploy/stack/make does the work of those that start and stop things.
+# Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
+
+.DEFAULT_GOAL := help
+.PHONY: up down down-v env status logs listener test fmt lint doc help
+
+up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
+	@deploy/stack/make up
+
+down: ## Stop everything, the test stack too
+	@deploy/stack/make down
+
+down-v: ## Stop everything and delete its data
+	@deploy/stack/make down-v
+
+env: ## Print the running stack's settings as NAME=value lines
+	@deploy/stack/make env
+
+status: ## Show what runs, where, and whether it is ready
+	@deploy/stack/make status
+
+logs: ## Show the logs; in a terminal they are followed until Ctrl-C
+	@deploy/stack/make logs
+
+listener: ## Run one more queue-listener in the foreground
+	@deploy/stack/make listener
+
+test: ## Run all tests; ARGS='…' goes to cargo test
+	@deploy/stack/make test $(ARGS)
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: ## Check format, clippy and rustdoc; a warning is an error
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+doc: ## Build the API documentation of the crates into target/doc
+	cargo doc --workspace --no-deps --locked
+
+help: ## List what exists
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

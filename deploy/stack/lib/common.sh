@@ -1,0 +1,218 @@
+# shellcheck shell=bash
+# What every command of `stack` needs: messages, places, the user of the daemons, the lock, pid files, ports.
+# Works with bash 3.2, which macOS still ships.
+
+# Progress goes to stderr: stdout belongs to whoever reads `stack env`.
+say() { printf '%s\n' "$*" >&2; }
+die() { printf 'stack: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- Places ----------------------------------------------------------------------------------------------
+
+# Sets `name` (main, test or none), `base` (where stacks and downloads live), `dir` (this stack's own folder),
+# `server_user` (empty, or whom root hands the daemons to) and `as_user` (the words before a daemon's command).
+use_stack() {
+  name=$1
+  server_user=
+  [ "$(id -u)" != 0 ] || server_user=$(unprivileged_user)
+  base=$root/.stack
+  if [ -f "$base/location" ]; then
+    local elsewhere
+    read -r elsewhere <"$base/location" || true
+    if [ ! -d "$elsewhere" ]; then
+      say "note: $elsewhere, where the stacks were kept, is gone; starting afresh"
+      rm -f "$base/location"
+    elif [ -O "$elsewhere" ]; then
+      base=$elsewhere
+    else
+      # A temporary folder that vanished must not be handed to us by somebody else under the same name.
+      die "$elsewhere, where the stacks are kept, does not belong to '$(id -un)': run this as its owner, or remove $base/location to start afresh"
+    fi
+  fi
+  set_dir
+}
+
+set_dir() {
+  dir=$base/$name
+  as_user=(env)
+  [ -n "$server_user" ] || return 0
+  if setpriv --help 2>&1 | grep -q -- --reuid; then
+    as_user=(setpriv --reuid="$server_user" --regid="$(id -g "$server_user")" --init-groups --)
+  elif has runuser; then
+    as_user=(runuser -u "$server_user" --)
+  else
+    die "needs setpriv or runuser (util-linux) to start the servers as '$server_user': PostgreSQL refuses to run as root; install it, or run this as an ordinary user"
+  fi
+  as_user+=(env HOME="$dir/tmp" TMPDIR="$dir/tmp")
+}
+
+# The owner of the checkout if that is an ordinary user that this machine knows, else nobody.
+unprivileged_user() {
+  local uid
+  uid=$(ls -ldn "$root" | awk '{print $3}')
+  if [ "$uid" != 0 ] && id -un "$uid" 2>/dev/null; then return; fi
+  echo nobody
+}
+
+as_server() { "${as_user[@]}" "$@"; }
+
+# Makes this stack's folders; in a temporary folder where the servers' user can't reach the checkout.
+make_places() {
+  chmod 755 "$root/.stack"
+  if [ -n "$server_user" ] && ! as_server test -x "$base"; then
+    # Rather /var/tmp than /tmp: it outlives a restart of the machine.
+    local parent=${STACK_TMPDIR:-/var/tmp}
+    [ -w "$parent" ] || parent=${TMPDIR:-/tmp}
+    base=$(mktemp -d "$parent/stamp-stack.XXXXXX")
+    chmod 755 "$base"
+    printf '%s\n' "$base" >"$root/.stack/location"
+    set_dir
+    say "the servers' user '$server_user' can't reach $root: data and logs are in $base"
+  fi
+  mkdir -p "$base/cache"
+  chmod 755 "$base/cache"
+  local sub
+  for sub in "" /log /run /secrets /tmp /kafka /postgres; do
+    [ -d "$dir$sub" ] && continue
+    mkdir "$dir$sub"
+    chmod 700 "$dir$sub"
+    [ -z "$server_user" ] || chown "$server_user" "$dir$sub"
+  done
+}
+
+# One command at a time in a checkout; two `cargo test` may ask for the test stack at once.
+lock() {
+  mkdir -p "$root/.stack" 2>/dev/null
+  if [ ! -w "$root/.stack" ]; then
+    local place=$root/.stack
+    [ -e "$place" ] || place=$root
+    die "can't write to $place, which belongs to '$(ls -ld "$place" | awk '{print $3}')': run this as that user"
+  fi
+  if has flock; then
+    exec 9>"$root/.stack/lock"
+    flock -n 9 && return
+    say "waiting for another stack command in this checkout…"
+    flock 9
+    return
+  fi
+  local held=$root/.stack/lock.d holder told=
+  until mkdir "$held" 2>/dev/null; do
+    [ -n "$told" ] || say "waiting for another stack command in this checkout (which holds $held)…"
+    told=yes
+    holder=$(cat "$held/pid" 2>/dev/null || true)
+    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then rm -rf "$held"; else sleep 0.2; fi
+  done
+  echo $$ >"$held/pid"
+  trap 'rm -rf "$root/.stack/lock.d"' EXIT
+}
+
+# --- Secrets ---------------------------------------------------------------------------------------------
+
+# secret NAME: prints it; made once, kept with the stack's data, readable by the servers' user only.
+secret() {
+  local file=$dir/secrets/$1
+  if [ ! -s "$file" ]; then
+    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$file.new")
+    [ -z "$server_user" ] || chown "$server_user" "$file.new"
+    mv "$file.new" "$file"
+  fi
+  cat "$file"
+}
+
+# --- Daemons ---------------------------------------------------------------------------------------------
+
+# start_daemon WHAT COMMAND…: away from the terminal, output to log/WHAT.log, pid in run/WHAT.pid.
+start_daemon() {
+  local what=$1 detach=setsid
+  shift
+  rotate_log "$what"
+  rm -f "$dir/run/$what.pid"
+  (
+    exec </dev/null >>"$dir/log/$what.log" 2>&1
+    close_inherited
+    # Without setsid (macOS): a process group of its own keeps Ctrl-C away, nohup the end of the terminal.
+    has setsid || { set -m; detach=nohup; }
+    # The pid is written from inside, whatever forks on the way there. Kafka holds many files open.
+    # shellcheck disable=SC2016
+    "${as_user[@]}" "$detach" sh -c '
+      ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
+      echo $$ >"$0"
+      exec "$@"' "$dir/run/$what.pid" "$@" &
+  )
+}
+
+# Neither the lock nor a caller's pipes (make's job server) may live on in a daemon. For subshells.
+close_inherited() {
+  local fd
+  for fd in /dev/fd/*; do
+    fd=${fd##*/}
+    # bash keeps the script itself on 255 and closes that by itself.
+    case $fd in 0 | 1 | 2 | 255 | *[!0-9]*) ;; *) eval "exec $fd>&-" ;; esac
+  done
+}
+
+# The log of the run before is kept as WHAT.log.1.
+rotate_log() {
+  [ ! -f "$dir/log/$1.log" ] || mv -f "$dir/log/$1.log" "$dir/log/$1.log.1"
+}
+
+# pid_in FILE MARK: prints the pid in FILE's first line if that process has MARK in its command line; after a
+# crash or a restart of the machine the number may be anybody's.
+pid_in() {
+  local pid=
+  [ -f "$1" ] && read -r pid <"$1" || [ -n "$pid" ] || return 1
+  case $(command_line "$pid") in
+    *"$2"*) echo "$pid" ;;
+    *) return 1 ;;
+  esac
+}
+
+command_line() {
+  if [ -d /proc/self ]; then
+    tr '\0' ' ' <"/proc/$1/cmdline"
+  else
+    ps -o args= -p "$1"
+  fi 2>/dev/null || true
+}
+
+# wait_for SECONDS CONDITION…: polls CONDITION; 1 when the time is over.
+wait_for() {
+  local tries=$(($1 * 10))
+  shift
+  until "$@"; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
+
+# stop_daemon LABEL SIGNAL SECONDS LAST_SIGNAL RUNNING…: RUNNING prints the pid while it runs. The signal is
+# sent as the daemons' user, so a wrong pid can hurt nobody else.
+stop_daemon() {
+  local label=$1 signal=$2 seconds=$3 last_signal=$4 pid
+  shift 4
+  pid=$("$@") || return 0
+  say "stopping $label…"
+  as_server kill -s "$signal" "$pid" 2>/dev/null || true
+  wait_for "$seconds" not "$@" && return
+  say "$label did not stop within $seconds s: sending $last_signal"
+  as_server kill -s "$last_signal" "$pid" 2>/dev/null || true
+  wait_for 10 not "$@" || die "$label (pid $pid) can't be stopped; see $dir/log"
+}
+
+not() { ! "$@" >/dev/null; }
+
+# give_up LABEL WHAT: ends with the tail of WHAT's log, which is where the reason is.
+give_up() {
+  tail -n 20 "$dir/log/$2.log" >&2 2>/dev/null || true
+  die "$1 did not start; the end of $dir/log/$2.log is above"
+}
+
+# --- Ports -----------------------------------------------------------------------------------------------
+
+answers() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# want_port HOST PORT WHO VARIABLE: dies if somebody else is on it.
+want_port() {
+  ! answers "$1" "$2" || die "port $2 is taken by another program, and $3 wants it: stop that program, or set $4 to a free port"
+}

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# The Compose way of what `stack` does for the embedded one. Services of docker-compose.yml: postgres, kafka,
+# stamp-api, queue-listener.
+
+compose_file=$root/docker-compose.yml
+
+# Whether a Docker engine answers; one that is wedged must not hang `make`.
+docker_answers() {
+  local pid tries=50
+  command -v docker >/dev/null 2>&1 || return 1
+  docker info >/dev/null 2>&1 &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || { kill "$pid" 2>/dev/null; return 1; }
+    sleep 0.1
+  done
+  wait "$pid" && docker compose version >/dev/null 2>&1
+}
+
+compose() { docker compose -f "$compose_file" "$@"; }
+
+compose_up() {
+  compose up -d --build --wait && return
+  # Compose names the container that failed; the reason is in its log.
+  compose ps --all --format 'table {{.Service}}\t{{.Status}}' >&2 || true
+  compose logs --no-color --tail 5 migrate stamp-api queue-listener >&2 || true
+  die "the Compose stack did not start; the ends of the services' logs are above (all of them: make logs)"
+}
+
+# With --remove-orphans: what `make listener` started and left behind would hold the network.
+compose_down() { compose down --remove-orphans ${1:+--volumes}; }
+
+# A program that reads the logs gets an end, a person sees them grow.
+compose_logs() { if [ -t 1 ]; then compose logs --tail 20 --follow; else compose logs --tail 20; fi; }
+
+# Its admin address is a free port of this machine, as every replica's is.
+compose_listener() { compose run --rm --service-ports queue-listener; }
+
+# secret_in SERVICE NAME: what the container of SERVICE has as NAME or in the file that NAME_FILE names.
+secret_in() {
+  # shellcheck disable=SC2016
+  compose exec -T "$1" sh -c 'value=$(printenv "$1") && [ -n "$value" ] && echo "$value" || cat "$(printenv "$1_FILE")"' sh "$2" 2>/dev/null
+}
+
+# published NAME SERVICE PORT: NAME=http://… of a published port, or nothing.
+published() {
+  local address
+  address=$(compose port "$2" "$3" 2>/dev/null) && [ -n "$address" ] || return 0
+  echo "$1=http://${address/#0.0.0.0:/127.0.0.1:}"
+}
+
+compose_env() {
+  local user password database key
+  user=$(compose exec -T postgres printenv POSTGRES_USER) || die "the Compose stack is not running: start it with 'make up'"
+  password=$(secret_in postgres POSTGRES_PASSWORD) || die "the password of the Compose stack's PostgreSQL can't be read"
+  database=$(compose exec -T postgres printenv POSTGRES_DB || echo "$user")
+  echo "DATABASE_URL=postgres://$user:$password@$(compose port postgres 5432)/$database"
+  echo "KAFKA_BOOTSTRAP_SERVERS=$(compose port kafka 19092)"
+  published API_URL stamp-api 8000
+  published ADMIN_URL stamp-api 9464
+  published LISTENER_ADMIN_URL queue-listener 9465
+  if key=$(secret_in stamp-api JWT_SECRET); then echo "JWT_SECRET=$key"; fi
+}
