@@ -1,0 +1,146 @@
+//! Puts the listener together, and takes it apart in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use platform::admin;
+use platform::clock::{Clock, PostgresClock};
+use platform::health::{Health, wait_for_database};
+use platform::kafka::reachability::{self, Reachability};
+use platform::kafka::topics::TopicSpec;
+use platform::postgres::Database;
+use platform::shutdown::CancellationToken;
+use prometheus::Registry;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::consumer::{Channels, Consumer};
+use crate::metrics::Metrics;
+use crate::pipeline;
+use crate::settings::Settings;
+use crate::writer::Writer;
+
+/// Chunks between the poll thread and the pipeline.
+const CHUNKS: usize = 4;
+/// What a stop keeps back from its time to end the servers and the process in.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// A listener that runs.
+pub struct Running {
+    /// Where its operators reach it.
+    pub admin: SocketAddr,
+    work: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// If the listener failed.
+    pub async fn join(self) -> anyhow::Result<()> {
+        self.work.await.context("the listener panicked")?
+    }
+}
+
+/// Starts a listener. It waits by itself for PostgreSQL and Kafka.
+///
+/// # Errors
+/// If the settings can't be used or the address can't be bound.
+pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Running> {
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry)?;
+    let database = Database::new(&settings.database, "queue-listener")?;
+    let topic = TopicSpec {
+        name: settings.topics.stamp_topic.clone(),
+        partitions: settings.topics.stamp_topic_partitions,
+        replication_factor: settings.topics.replication_factor,
+        retention: settings.topics.retention(),
+    };
+    let kafka = reachability::watch(settings.kafka.client_config(), vec![topic], stop.clone());
+    let joined = Arc::new(AtomicBool::new(false));
+    let has_joined = Arc::clone(&joined);
+    let health = Health::new(database.clone(), kafka.clone()).require(Box::new(move || {
+        (!has_joined.load(Ordering::Acquire)).then(|| "the consumer group has not been joined yet".to_owned())
+    }));
+    let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
+    tokio::spawn(server);
+    let work = tokio::spawn(async move {
+        let result = work(settings, database, kafka, metrics, joined, stop).await;
+        handle.stop(false).await;
+        result
+    });
+    Ok(Running { admin, work })
+}
+
+async fn work(
+    settings: Settings,
+    database: Database,
+    mut kafka: watch::Receiver<Reachability>,
+    metrics: Metrics,
+    joined: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ready = async {
+        wait_for_database(&database).await?;
+        let clock = PostgresClock::synchronised(&database).await;
+        kafka.wait_for(|state| *state != Reachability::NotYet).await?;
+        anyhow::Ok(clock)
+    };
+    let Some(clock) = stop.run_until_cancelled(ready).await else {
+        return Ok(());
+    };
+    let clock = Arc::new(clock?);
+    tokio::spawn(Arc::clone(&clock).keep(database.clone(), stop.clone()));
+
+    let (fetched_sender, fetched) = mpsc::channel(CHUNKS);
+    let (control_sender, control) = mpsc::unbounded_channel();
+    let topic = settings.topics.stamp_topic;
+    let channels = Channels { fetched: fetched_sender, control: control_sender, joined };
+    let as_clock: Arc<dyn Clock> = clock.clone();
+    let consumer =
+        Consumer::start(&settings.kafka, &settings.group_id, &topic, channels, as_clock, metrics.clone())?;
+    let consumer = Arc::new(consumer);
+    tracing::info!(
+        listener = settings.instance_id,
+        group = settings.group_id,
+        topic,
+        min_batch_size = settings.limits.min(),
+        max_batch_size = settings.limits.max(),
+        "listening"
+    );
+    let parts = pipeline::Parts {
+        limits: settings.limits,
+        clock,
+        writer: Arc::new(Writer { database, listener: settings.instance_id, topic }),
+        consumer: Arc::clone(&consumer),
+        metrics,
+        fetched,
+        control,
+    };
+    let mut pipeline = tokio::spawn(pipeline::run(parts, stop.clone()));
+    let stopped = async {
+        stop.cancelled().await;
+        // Half of the time for what is being written, half for leaving the group.
+        tokio::time::sleep(settings.process.shutdown_timeout.saturating_sub(RESERVE) / 2).await;
+    };
+    let frontiers = tokio::select! {
+        ended = &mut pipeline => ended.context("the pipeline panicked")?,
+        () = stopped => {
+            tracing::warn!("the write under way did not end in time; it is taken up by the next listener");
+            pipeline.abort();
+            Ok(Vec::new())
+        }
+    };
+    // The pipeline's own hold on the consumer has ended with it.
+    while !pipeline.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let last = frontiers.as_ref().cloned().unwrap_or_default();
+    if let Some(consumer) = Arc::into_inner(consumer) {
+        consumer.close(last).await;
+    }
+    frontiers.map(drop)
+}

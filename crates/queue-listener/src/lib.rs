@@ -1,0 +1,16 @@
+//! Takes stamp events from Kafka and processes them in batches, none later than its sender allowed.
+//!
+//! ```text
+//! consumer (one thread polls) ─► record (decode) ─► pipeline (pending → policy) ─► writer ─► PostgreSQL
+//!                                                        └─ frontier ─► consumer (offset commit)
+//! ```
+
+pub mod app;
+pub mod cli;
+
+mod consumer;
+mod metrics;
+mod pipeline;
+mod record;
+pub mod settings;
+mod writer;

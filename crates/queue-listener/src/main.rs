@@ -1,0 +1,11 @@
+//! The `queue-listener` program; what it does is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use queue_listener::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    platform::exit::run(cli.run())
+}

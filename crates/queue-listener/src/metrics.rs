@@ -1,0 +1,73 @@
+//! What the listener counts.
+
+use platform::metrics::{counter, counters, gauge, histogram};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+
+/// The listener's metrics, of one process.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub(crate) messages: IntCounterVec,
+    pub(crate) batches: IntCounterVec,
+    pub(crate) batch_size: Histogram,
+    pub(crate) lateness: Histogram,
+    pub(crate) pending: IntGauge,
+    pub(crate) next_due: Gauge,
+    pub(crate) lag: IntGauge,
+    pub(crate) rebalances: IntCounter,
+    pub(crate) commit_duration: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let sizes = vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
+        let lateness = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+        let metrics = Self {
+            messages: counters(
+                registry,
+                "queue_listener_messages_total",
+                "Records that are finished, by result: processed, duplicate or dead.",
+                &["result"],
+            )?,
+            batches: counters(registry, "queue_listener_batches_total", "Committed batches.", &["trigger"])?,
+            batch_size: histogram(registry, "queue_listener_batch_size", "Stamps in a batch.", sizes)?,
+            lateness: histogram(
+                registry,
+                "queue_listener_lateness_seconds",
+                "How long after its due time a stamp of a deadline batch was processed.",
+                lateness,
+            )?,
+            pending: gauge(registry, "queue_listener_pending", "Stamps that wait for their batch.")?,
+            next_due: {
+                let gauge = Gauge::new(
+                    "queue_listener_next_due_seconds",
+                    "Seconds until the next waiting stamp falls due; 0 if none waits.",
+                )?;
+                registry.register(Box::new(gauge.clone()))?;
+                gauge
+            },
+            lag: gauge(
+                registry,
+                "queue_listener_lag",
+                "Records between the committed offsets and the ends.",
+            )?,
+            rebalances: counter(
+                registry,
+                "queue_listener_rebalances_total",
+                "Partitions were given or taken.",
+            )?,
+            commit_duration: histogram(
+                registry,
+                "queue_listener_commit_duration_seconds",
+                "How long the statement took that commits batches.",
+                vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+            )?,
+        };
+        for result in ["processed", "duplicate", "dead"] {
+            metrics.messages.with_label_values(&[result]);
+        }
+        for trigger in ["min_batch_size", "deadline"] {
+            metrics.batches.with_label_values(&[trigger]);
+        }
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,88 @@
+//! The listener's settings.
+
+use domain::batch::policy::BatchLimits;
+use platform::kafka::KafkaSettings;
+use platform::settings::{
+    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, number,
+};
+use serde::Deserialize;
+
+/// Where operators reach the listener unless they say otherwise.
+pub(crate) const ADMIN_ADDR: &str = "127.0.0.1:9465";
+
+/// Everything that the environment tells the listener.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its address for operators and the time it may take to stop.
+    pub process: ProcessSettings,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// The brokers.
+    pub kafka: KafkaSettings,
+    /// The topics.
+    pub topics: TopicSettings,
+    /// The consumer group of stamps.
+    pub group_id: String,
+    /// How many stamps make a batch.
+    pub limits: BatchLimits,
+    /// What this instance is called in `batches.listener`.
+    pub instance_id: String,
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
+        #[derive(Deserialize)]
+        struct Raw {
+            kafka_group_id: Option<String>,
+            min_batch_size: Option<String>,
+            max_batch_size: Option<String>,
+            instance_id: Option<String>,
+        }
+        let raw: Raw = environment.section()?;
+        let given = raw.max_batch_size.clone().unwrap_or_default();
+        let min = number("MIN_BATCH_SIZE", raw.min_batch_size, 2, 1..=10_000_000)?;
+        let max = number("MAX_BATCH_SIZE", raw.max_batch_size, min.max(10), 1..=10_000_000)?;
+        let limits = BatchLimits::new(min, max)
+            .map_err(|error| InvalidSetting::new("MAX_BATCH_SIZE", &given, error))?;
+        Ok(Self {
+            process: ProcessSettings::from_environment(environment, ADMIN_ADDR)?,
+            database: DatabaseSettings::from_environment(environment)?,
+            kafka: KafkaSettings::from_environment(environment)?,
+            topics: TopicSettings::from_environment(environment)?,
+            group_id: raw.kafka_group_id.unwrap_or_else(|| "user_group".to_owned()),
+            limits,
+            instance_id: raw.instance_id.unwrap_or_else(host_and_process),
+        })
+    }
+}
+
+fn host_and_process() -> String {
+    format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings, InvalidSetting> {
+        let variables = [("DATABASE_URL", "postgres://u:p@h/d")].iter().chain(variables);
+        let owned = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::from_environment(&Environment::from_variables(owned).expect("no files are named"))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = settings(&[]).expect("defaults");
+        assert_eq!((settings.limits.min(), settings.limits.max()), (2, 10));
+        assert_eq!(settings.group_id, "user_group");
+        assert_eq!(settings.process.admin_addr.port(), 9465);
+    }
+
+    #[test]
+    fn a_min_above_max_is_refused_with_both_numbers() {
+        let error = settings(&[("MIN_BATCH_SIZE", "11"), ("MAX_BATCH_SIZE", "10")]).expect_err("impossible");
+        assert!(error.to_string().contains("min_batch_size 11 and max_batch_size 10"), "{error}");
+        assert!(settings(&[("MIN_BATCH_SIZE", "0")]).is_err());
+    }
+}

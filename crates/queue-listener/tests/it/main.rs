@@ -1,0 +1,6 @@
+//! The listener on a real Kafka and a real PostgreSQL.
+
+mod batching;
+mod dead_letters;
+mod harness;
+mod offsets;
