@@ -1,0 +1,225 @@
+//! The parts of the service, how they start, and the order in which they stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpServer;
+use actix_web::dev::{Server, ServerHandle};
+use anyhow::{Context, anyhow};
+use domain::stamp::TimeTolerance;
+use platform::clock::PostgresClock;
+use platform::health::{Health, wait_for_database};
+use platform::kafka::reachability;
+use platform::kafka::topics::TopicSpec;
+use platform::postgres::Database;
+use platform::shutdown::CancellationToken;
+use platform::{admin, telemetry};
+use prometheus::Registry;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::relay::{self, Gauges, Owners, Publisher, keep_owners, publish_adopted, publish_fresh};
+use crate::routes::state::{AppState, OpenIntake};
+use crate::routes::{Shared, application};
+use crate::settings::Settings;
+
+/// A head takes less than a second on any network; who takes longer only holds the connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the pause between two requests of a busy client.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
+const BACKLOG: u32 = 1_024;
+/// What a stop keeps back from its time to end the process in.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Serves until `stop`, or until a part fails.
+///
+/// # Errors
+/// What kept the service from starting, or the part that ended and why.
+pub async fn serve(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    start(settings, stop)?.join().await
+}
+
+/// A service that has bound its addresses.
+pub struct Running {
+    /// Where clients reach it.
+    pub http: SocketAddr,
+    /// Where operators reach it.
+    pub admin: SocketAddr,
+    supervisor: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The part that ended by itself, and why.
+    pub async fn join(self) -> anyhow::Result<()> {
+        self.supervisor.await?
+    }
+}
+
+/// Binds both addresses at once, whether PostgreSQL and Kafka are there or not, and starts everything else.
+///
+/// # Errors
+/// If a setting can't be used or an address can't be bound.
+pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Running> {
+    let database = Database::new(&settings.database, "stamp-api")?;
+    let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
+    let state = Arc::new(AppState::new(database.clone(), max_time_tolerance));
+    let kafka =
+        reachability::watch(settings.kafka.client_config(), vec![stamp_topic(&settings)], stop.clone());
+    let watched = Arc::clone(&state);
+    let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
+    let health = Arc::new(Health::new(database, kafka).require(Box::new(closed)));
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry)?;
+
+    let shared = Shared { state: Arc::clone(&state), health: Arc::clone(&health), metrics: metrics.clone() };
+    let limit = settings.process.shutdown_timeout;
+    let (http, http_address) = http_server(&settings, shared)?;
+    let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
+    let drain = CancellationToken::new();
+    let parts = Parts {
+        http_handle: http.handle(),
+        http: tokio::spawn(http),
+        admin_handle,
+        admin: tokio::spawn(admin),
+        intake: tokio::spawn(run_intake(settings, state, metrics, drain.clone())),
+        drain,
+    };
+    let supervisor = tokio::spawn(parts.supervise(stop, limit));
+    Ok(Running { http: http_address, admin: admin_address, supervisor })
+}
+
+fn stamp_topic(settings: &Settings) -> TopicSpec {
+    TopicSpec {
+        name: settings.topics.stamp_topic.clone(),
+        partitions: settings.topics.stamp_topic_partitions,
+        replication_factor: settings.topics.replication_factor,
+        retention: settings.topics.retention(),
+    }
+}
+
+fn http_server(settings: &Settings, shared: Shared) -> anyhow::Result<(Server, SocketAddr)> {
+    let address = settings.http_addr;
+    let server = HttpServer::new(move || application(shared.clone()))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .max_connections(MAX_CONNECTIONS_A_WORKER)
+        .backlog(BACKLOG)
+        // Half of the time to stop in is for requests, the other half for what they have stored.
+        .shutdown_timeout(settings.process.shutdown_timeout.as_secs() / 2)
+        .disable_signals()
+        .bind(address)
+        .with_context(|| format!("HTTP_ADDR={address} can't be bound"))?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    telemetry::announce("stamps", bound);
+    Ok((server.run(), bound))
+}
+
+/// Opens the intake as soon as the database is there; at `drain` closes it and publishes what it has stored.
+async fn run_intake(
+    settings: Settings,
+    state: Arc<AppState>,
+    metrics: Metrics,
+    drain: CancellationToken,
+) -> anyhow::Result<()> {
+    let database = &state.database;
+    let prepare = async {
+        wait_for_database(database).await?;
+        let clock = Arc::new(PostgresClock::synchronised(database).await);
+        anyhow::Ok((clock, Owners::register(database.clone()).await))
+    };
+    let Some(prepared) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
+    let (clock, (owners, retired)) = prepared?;
+    let publisher = Publisher::new(settings.kafka, settings.topics.stamp_topic, Arc::clone(&owners))
+        .context("the Kafka producer can't be made")?;
+    let publisher = Arc::new(publisher);
+    let (relay, events) = mpsc::channel(relay::QUEUE);
+    let gauges = Gauges::new(&metrics);
+
+    tokio::spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
+    let mut background = JoinSet::new();
+    background.spawn(keep_owners(Arc::clone(&owners), gauges.clone(), drain.clone()));
+    background.spawn(publish_adopted(
+        Arc::clone(&publisher),
+        Arc::clone(&owners),
+        retired,
+        gauges,
+        drain.clone(),
+    ));
+    let fresh = tokio::spawn(publish_fresh(Arc::clone(&publisher), events));
+    let (intake, mut committers) = Intake::start(database, &clock, &owners, &relay);
+    // The channel closes with the committers.
+    drop(relay);
+    state.open(OpenIntake { clock, intake });
+    tracing::info!("taking stamps in");
+
+    tokio::select! {
+        () = drain.cancelled() => {}
+        Some(ended) = background.join_next() => ended.context("the relay ended")?,
+        Some(ended) = committers.join_next() => ended.context("a committer ended")?,
+    }
+    state.close();
+    committers.join_all().await;
+    fresh.await.context("the relay ended")?;
+    let limit = settings.process.shutdown_timeout / 4;
+    tokio::task::spawn_blocking(move || publisher.flush(limit)).await?;
+    background.join_all().await;
+    relay::abandon(&owners).await;
+    Ok(())
+}
+
+/// What runs, and how it is told to stop.
+struct Parts {
+    http: JoinHandle<std::io::Result<()>>,
+    http_handle: ServerHandle,
+    admin: JoinHandle<std::io::Result<()>>,
+    admin_handle: ServerHandle,
+    intake: JoinHandle<anyhow::Result<()>>,
+    /// Cancelled when no request can come any more.
+    drain: CancellationToken,
+}
+
+impl Parts {
+    /// Waits until it is time to stop, or until a part ends that should not have; then stops everything.
+    async fn supervise(mut self, stop: CancellationToken, limit: Duration) -> anyhow::Result<()> {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = &mut self.http => Err(early("the HTTP server", ended.map(|end| end.map_err(Into::into)))),
+            ended = &mut self.admin => Err(early("the admin server", ended.map(|end| end.map_err(Into::into)))),
+            ended = &mut self.intake => Err(early("the intake", ended)),
+        };
+        stop.cancel();
+        self.stop(Instant::now() + limit.saturating_sub(RESERVE)).await;
+        outcome
+    }
+
+    /// Requests first, then what they have stored, then the view of it all.
+    async fn stop(mut self, deadline: Instant) {
+        if tokio::time::timeout_at(deadline, self.http_handle.stop(true)).await.is_err() {
+            tracing::warn!("stopped before every request was answered");
+        }
+        self.drain.cancel();
+        if !self.intake.is_finished() && tokio::time::timeout_at(deadline, &mut self.intake).await.is_err() {
+            tracing::warn!("stopped before every stored event was published; the rest is published later");
+        }
+        self.admin_handle.stop(false).await;
+    }
+}
+
+/// Names a part that ended by itself.
+fn early(part: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
+    let why = match ended {
+        Ok(Ok(())) => anyhow!("nobody told it to"),
+        Ok(Err(error)) => error,
+        Err(panic) => panic.into(),
+    };
+    why.context(format!("{part} ended"))
+}

@@ -1,0 +1,82 @@
+//! The commands a person types.
+
+use clap::{Parser, Subcommand};
+use platform::postgres::migrations;
+use platform::settings::{DatabaseSettings, Environment};
+use platform::{healthcheck, shutdown, telemetry};
+
+use crate::app;
+use crate::settings::{Settings, process};
+
+/// Takes stamps in over HTTP, stores them in PostgreSQL and publishes their events to Kafka.
+///
+/// Settings come from environment variables.
+#[derive(Debug, Parser)]
+#[command(name = "stamp-api", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Serves HTTP until SIGTERM or SIGINT; this is what happens without a command.
+    Serve,
+    /// Brings the database's schema up to this version.
+    Migrate,
+    /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready.
+    Healthcheck,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`](platform::settings::InvalidSetting) for a bad configuration, else what went wrong.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let environment = Environment::from_process()?;
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(&environment).await,
+            Command::Migrate => migrate(&environment).await,
+            Command::Healthcheck => healthcheck::ready(process(&environment)?.admin_addr).await,
+        }
+    }
+}
+
+async fn serve(environment: &Environment) -> anyhow::Result<()> {
+    let settings = Settings::from_environment(environment)?;
+    telemetry::init(environment)?;
+    app::serve(settings, shutdown::on_signal()?).await
+}
+
+async fn migrate(environment: &Environment) -> anyhow::Result<()> {
+    let settings = DatabaseSettings::from_environment(environment)?;
+    telemetry::init(environment)?;
+    let applied = migrations::migrate(&settings).await?;
+    for name in &applied {
+        println!("applied {name}");
+    }
+    if applied.is_empty() {
+        println!("nothing to do: the schema is up to date");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_the_default() {
+        let cli = Cli::try_parse_from(["stamp-api"]).expect("no command is fine");
+        assert!(cli.command.is_none());
+        assert!(Cli::try_parse_from(["stamp-api", "serf"]).is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! `stamp-api`: HTTP in; a PostgreSQL row and a Kafka event out.
+//!
+//! * [`app`]: which parts there are, how they start and in which order they stop.
+//! * [`routes`]: one file per resource; [`body`] reads what they are sent, [`error`] is the one map to HTTP.
+//! * [`request_id`], [`metrics`]: what every request carries and leaves behind.
+//! * [`intake`]: stores stamps with their events, many requests in one commit.
+//! * [`outbox`], [`relay`]: which events are stored and not published yet; publishing them.
+//! * [`settings`], [`cli`]: the environment and the commands.
+
+pub mod app;
+pub mod body;
+pub mod cli;
+pub mod error;
+pub mod intake;
+pub mod metrics;
+pub mod outbox;
+pub mod relay;
+pub mod request_id;
+pub mod routes;
+pub mod settings;

@@ -1,0 +1,11 @@
+//! The `stamp-api` program; what it does is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use stamp_api::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    platform::exit::run(cli.run())
+}

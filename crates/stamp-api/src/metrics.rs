@@ -1,0 +1,119 @@
+//! What the service counts.
+
+use std::time::{Duration, Instant};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use platform::metrics::{counters, gauge};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Registry};
+
+const REQUESTS: &str = "stamp_api_http_requests_total";
+const DURATION: &str = "stamp_api_http_request_duration_seconds";
+const OUTBOX_PENDING: &str = "stamp_api_outbox_pending";
+const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
+
+/// From an answer out of memory to a database that is away.
+const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// The route of a path that leads nowhere.
+const UNMATCHED: &str = "unmatched";
+
+/// The metrics of one process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    /// Stored events that Kafka has not acknowledged yet.
+    pub outbox_pending: IntGauge,
+    /// The age of the oldest of them in seconds, 0 if there is none.
+    pub outbox_oldest: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// If they are registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let labels = ["route", "method", "status"];
+        let requests = counters(registry, REQUESTS, "HTTP requests that were answered.", &labels)?;
+        let duration = HistogramOpts::new(DURATION, "Time from the head of a request to its answer.")
+            .buckets(DURATION_BUCKETS.to_vec());
+        let duration = HistogramVec::new(duration, &["route"])?;
+        registry.register(Box::new(duration.clone()))?;
+        let outbox_pending =
+            gauge(registry, OUTBOX_PENDING, "Stored events that Kafka has not acknowledged.")?;
+        let outbox_oldest = Gauge::new(OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
+        registry.register(Box::new(outbox_oldest.clone()))?;
+        Ok(Self { requests, duration, outbox_pending, outbox_oldest })
+    }
+
+    fn answered(&self, route: &str, method: &Method, status: &str, took: Duration) {
+        self.requests.with_label_values(&[route, method_label(method), status]).inc();
+        self.duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+}
+
+/// Counts and times every answer.
+///
+/// # Errors
+/// Only what `next` fails with.
+pub async fn measure(
+    metrics: web::Data<Metrics>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let start = Instant::now();
+    let response = next.call(request).await?;
+    let request = response.request();
+    metrics.answered(route(&response), request.method(), response.status().as_str(), start.elapsed());
+    Ok(response)
+}
+
+/// The pattern that the request's path matched, by which requests are grouped. Never the path itself: it holds
+/// ids, and there is no end of them.
+pub fn route(response: &ServiceResponse) -> &str {
+    response.request().match_name().unwrap_or(UNMATCHED)
+}
+
+/// A client may invent methods; a label may not.
+pub fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invented_method_is_not_a_label_of_its_own() {
+        let invented = Method::from_bytes(b"BREW").expect("a token");
+        assert_eq!(method_label(&invented), "OTHER");
+        assert_eq!(method_label(&Method::POST), "POST");
+    }
+
+    #[test]
+    fn metrics_carry_the_names_that_dashboards_know() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).expect("a new registry");
+        metrics.answered("/v1/stamps", &Method::POST, "201", Duration::from_millis(3));
+        let mut names: Vec<String> =
+            registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING]);
+    }
+}

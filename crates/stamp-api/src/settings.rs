@@ -1,0 +1,99 @@
+//! The settings of `stamp-api`.
+
+use std::net::SocketAddr;
+
+use platform::kafka::KafkaSettings;
+use platform::settings::{
+    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, address, flag,
+};
+use serde::Deserialize;
+
+const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8000";
+const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
+
+/// What `stamp-api serve` runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients reach the service.
+    pub http_addr: SocketAddr,
+    /// The operators' address and the time to stop in.
+    pub process: ProcessSettings,
+    /// Where the stamps are stored.
+    pub database: DatabaseSettings,
+    /// Where their events are published.
+    pub kafka: KafkaSettings,
+    /// Under which name, and how long a stamp may wait.
+    pub topics: TopicSettings,
+}
+
+impl Settings {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// The first variable that is missing or can't be used.
+    pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
+        #[derive(Deserialize)]
+        struct Raw {
+            http_addr: Option<String>,
+            stamps_require_auth: Option<String>,
+        }
+        let raw: Raw = environment.section()?;
+        refuse_auth(raw.stamps_require_auth)?;
+        Ok(Self {
+            http_addr: address("HTTP_ADDR", raw.http_addr, DEFAULT_HTTP_ADDR)?,
+            process: process(environment)?,
+            database: DatabaseSettings::from_environment(environment)?,
+            kafka: KafkaSettings::from_environment(environment)?,
+            topics: TopicSettings::from_environment(environment)?,
+        })
+    }
+}
+
+/// Reads `ADMIN_ADDR` and `SHUTDOWN_TIMEOUT_SECS`, which is all that a health check needs.
+///
+/// # Errors
+/// If one of them can't be used.
+pub fn process(environment: &Environment) -> Result<ProcessSettings, InvalidSetting> {
+    ProcessSettings::from_environment(environment, DEFAULT_ADMIN_ADDR)
+}
+
+/// Whoever asks for protected routes must not get open ones.
+fn refuse_auth(value: Option<String>) -> Result<(), InvalidSetting> {
+    const NAME: &str = "STAMPS_REQUIRE_AUTH";
+    if flag(NAME, value, false)? {
+        return Err(InvalidSetting::new(
+            NAME,
+            "true",
+            "authentication of the stamp routes is not part of this version; unset it or say false",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings, InvalidSetting> {
+        let database = [("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d")];
+        let all = database.iter().chain(variables);
+        let owned = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::from_environment(&Environment::from_variables(owned)?)
+    }
+
+    #[test]
+    fn only_the_database_has_to_be_named() {
+        let settings = settings(&[]).expect("defaults");
+        assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
+        assert_eq!(settings.process.admin_addr.to_string(), "127.0.0.1:9464");
+    }
+
+    #[test]
+    fn protection_that_is_asked_for_is_never_silently_missing() {
+        settings(&[("STAMPS_REQUIRE_AUTH", "false")]).expect("open");
+        for value in ["true", "yes"] {
+            let error = settings(&[("STAMPS_REQUIRE_AUTH", value)]).expect_err("refused").to_string();
+            assert!(error.starts_with(&format!("STAMPS_REQUIRE_AUTH={value:?}")), "{error}");
+        }
+    }
+}
