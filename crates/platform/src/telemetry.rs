@@ -1,5 +1,7 @@
 //! Logs on standard output, by `tracing`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
 
@@ -23,9 +25,10 @@ pub fn init(environment: &Environment) -> Result<(), InvalidSetting> {
     })?;
     let registry = tracing_subscriber::registry().with(filter.add_directive(always));
     let log_format = environment.get("LOG_FORMAT").unwrap_or_else(|| "text".to_owned());
+    let colours = std::io::stdout().is_terminal();
     // A second start in one process, as in tests, keeps the first subscriber.
     let _kept = match log_format.as_str() {
-        "text" => registry.with(tracing_subscriber::fmt::layer()).try_init(),
+        "text" => registry.with(tracing_subscriber::fmt::layer().with_ansi(colours)).try_init(),
         "json" => registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true)).try_init(),
         _ => return Err(InvalidSetting::new("LOG_FORMAT", &log_format, "text or json")),
     };

@@ -30,7 +30,10 @@ const UNENCODED: &str = "Send the body without a Content-Encoding.";
 ///
 /// # Errors
 /// Only what `next` fails with.
-pub async fn hold(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, actix_web::Error> {
+pub async fn hold(
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     if !request.headers().contains_key(TRANSFER_ENCODING) {
         return next.call(request).await;
     }

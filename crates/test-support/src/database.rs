@@ -145,6 +145,7 @@ fn hash_of_migrations() -> u64 {
     let mut files: Vec<_> = std::fs::read_dir(workspace().join("migrations"))
         .expect("the migrations")
         .map(|entry| entry.expect("an entry").path().join("up.sql"))
+        .filter(|file| file.exists())
         .collect();
     files.sort();
     let mut hasher = DefaultHasher::new();

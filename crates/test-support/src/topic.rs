@@ -89,7 +89,7 @@ impl TestTopic {
 
     /// Reads the whole topic with a consumer that belongs to no group.
     pub fn read(&self) -> Vec<ReadRecord> {
-        let consumer: BaseConsumer = config().create().expect("a consumer");
+        let consumer: BaseConsumer = config().set("group.id", "nobody").create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
         let mut records = Vec::new();
         for partition in metadata.topics()[0].partitions() {

@@ -31,7 +31,8 @@ pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>>
     let applied = harness
         .run_pending_migrations(MIGRATIONS)
         .map_err(|error| anyhow!("a migration failed and was rolled back: {error}"))?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    let applied: Vec<String> = applied.iter().map(ToString::to_string).collect();
+    Ok(names().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
 /// Whether the database's schema serves this version.
@@ -72,15 +73,17 @@ pub async fn schema_state(database: &Database) -> Result<SchemaState, DatabaseEr
             })
         })
         .await?;
-    let missing = versions().into_iter().find(|version| !applied.contains(version));
-    Ok(missing.map_or(SchemaState::Usable, |missing| SchemaState::Outdated { missing }))
+    let missing = names().into_iter().find(|(version, _)| !applied.contains(version));
+    Ok(missing.map_or(SchemaState::Usable, |(_, missing)| SchemaState::Outdated { missing }))
 }
 
-/// The versions of all migrations, oldest first.
-fn versions() -> Vec<String> {
+/// The version and the name of every migration, oldest first.
+fn names() -> Vec<(String, String)> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().unwrap_or_default();
-    let mut versions: Vec<String> =
-        migrations.iter().map(|migration| migration.name().version().to_string()).collect();
-    versions.sort();
-    versions
+    let name = |migration: &dyn Migration<Pg>| {
+        (migration.name().version().to_string(), migration.name().to_string())
+    };
+    let mut names: Vec<_> = migrations.iter().map(|migration| name(migration.as_ref())).collect();
+    names.sort();
+    names
 }

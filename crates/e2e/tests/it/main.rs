@@ -1,0 +1,8 @@
+//! HTTP to row, with both programs as processes of their own.
+
+mod commands;
+mod crashes;
+mod intake;
+mod process;
+mod replicas;
+mod world;

@@ -1,0 +1,117 @@
+//! A database, a topic, and the services on them.
+
+use serde_json::Value;
+use test_support::{TestDatabase, TestTopic, eventually, stack};
+
+use crate::process::Process;
+
+/// What a test works with.
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) topic: TestTopic,
+    pub(crate) client: reqwest::Client,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self {
+            database: TestDatabase::new().await,
+            topic: TestTopic::new(12).await,
+            client: reqwest::Client::new(),
+        }
+    }
+
+    /// Starts one of the services with further variables.
+    pub(crate) fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
+        let own = [
+            ("DATABASE_URL", self.database.url()),
+            ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
+            ("STAMP_TOPIC", self.topic.name()),
+            ("HTTP_ADDR", "127.0.0.1:0"),
+            ("ADMIN_ADDR", "127.0.0.1:0"),
+        ];
+        let all: Vec<_> = own.into_iter().chain(variables.iter().copied()).collect();
+        Process::start(program, &all)
+    }
+
+    /// Starts the API and waits until it is ready. Returns it with its URL.
+    pub(crate) async fn api(&self) -> (Process, String) {
+        let api = self.start("stamp-api", &[]);
+        let url = format!("http://{}", api.address("stamps").await);
+        self.ready(&url).await;
+        (api, url)
+    }
+
+    /// Starts a listener and waits until it has joined its group.
+    pub(crate) async fn listener(&self, variables: &[(&str, &str)]) -> Process {
+        let listener = self.start("queue-listener", variables);
+        let url = format!("http://{}", listener.address("metrics").await);
+        self.ready(&url).await;
+        listener
+    }
+
+    pub(crate) async fn ready(&self, url: &str) {
+        let status = || async {
+            let answer = self.client.get(format!("{url}/readyz")).send().await.ok()?;
+            Some(answer.status().as_u16())
+        };
+        eventually(&format!("{url} is ready"), status, |status| *status == Some(200)).await;
+    }
+
+    /// Asks for a stamp until it is processed.
+    pub(crate) async fn processed(&self, url: &str, object_cid: &str) -> Value {
+        let stamp = || async {
+            let text = self
+                .client
+                .get(format!("{url}/v1/stamps/{object_cid}"))
+                .send()
+                .await
+                .ok()?
+                .text()
+                .await
+                .ok()?;
+            serde_json::from_str::<Value>(&text).ok()
+        };
+        let is_processed =
+            |stamp: &Option<Value>| stamp.as_ref().is_some_and(|stamp| stamp["state"] == "processed");
+        eventually(&format!("{object_cid} is processed"), stamp, is_processed).await.expect("a stamp")
+    }
+
+    /// Posts a form to `create_stamp` and returns status and body; `None` where no complete answer came.
+    pub(crate) async fn create(
+        &self,
+        url: &str,
+        object_cid: &str,
+        time_tolerance: &str,
+    ) -> Option<(u16, String)> {
+        let form = format!("object_cid={object_cid}&time_tolerance={time_tolerance}");
+        let request = self
+            .client
+            .post(format!("{url}/datasender/create_stamp/"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        let answer = request.send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    /// Every stamp is processed, in exactly one batch, and the batches say what they hold.
+    pub(crate) async fn every_stamp_is_in_one_batch(&self, count: i64) {
+        let processed = "SELECT count(*) FROM processed_stamps";
+        let limit = std::time::Duration::from_secs(60);
+        test_support::patience::within(
+            limit,
+            "stamps are processed",
+            || self.database.number(processed),
+            |seen| *seen >= count,
+        )
+        .await;
+        assert_eq!(self.database.number(processed).await, count);
+        assert_eq!(self.database.number("SELECT count(*) FROM stamps").await, count);
+        assert_eq!(self.database.number("SELECT count(*) FROM pending_stamps").await, 0);
+        assert_eq!(self.database.number("SELECT coalesce(sum(size), 0)::bigint FROM batches").await, count);
+        let wrong = "SELECT count(*) FROM batches b
+                     WHERE size > 10 OR size <> (SELECT count(*) FROM processed_stamps p WHERE p.batch_id = b.id)";
+        assert_eq!(self.database.number(wrong).await, 0);
+    }
+}
