@@ -255,7 +255,9 @@ impl TopicSettings {
             max_time_tolerance_minutes: Option<String>,
         }
         let raw: Raw = environment.section()?;
-        let minutes_in_366_days = 366 * 24 * 60;
+        // With the five minutes that a date may be ahead, well below the 366 days after which the listener takes
+        // an event for a mistake.
+        let minutes_in_a_year = 365 * 24 * 60;
         Ok(Self {
             stamp_topic: topic_name("STAMP_TOPIC", raw.stamp_topic, "topic_data_created")?,
             stamp_topic_partitions: number(
@@ -269,7 +271,7 @@ impl TopicSettings {
                 "MAX_TIME_TOLERANCE_MINUTES",
                 raw.max_time_tolerance_minutes,
                 10_080,
-                0..=minutes_in_366_days,
+                0..=minutes_in_a_year,
             )?,
         })
     }

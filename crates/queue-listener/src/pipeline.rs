@@ -17,7 +17,6 @@ use domain::batch::ledger::OffsetLedgers;
 use domain::batch::pending::{Admission, Message, PendingSet, Ticket};
 use domain::batch::policy::{BatchLimits, Decision, Trigger, decide};
 use platform::clock::{Clock, PostgresClock};
-use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::processing::{Member, Processed};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
@@ -122,6 +121,7 @@ async fn sleep(wake: Wake, clock: &dyn Clock) {
 
 /// A chunk that was looked up.
 struct Screened {
+    ends: Vec<(i32, u32)>,
     stamps: Vec<Message>,
     processed: HashSet<String>,
     buried: Vec<Position>,
@@ -277,9 +277,6 @@ impl Pipeline {
     }
 
     fn on_fetched(&mut self, chunk: Fetched) {
-        for (partition, assignment) in chunk.ends {
-            self.backlog.read(partition, assignment);
-        }
         let (mut stamps, mut letters, mut buried) = (Vec::new(), Vec::new(), Vec::new());
         for record in chunk.records {
             match record {
@@ -297,24 +294,18 @@ impl Pipeline {
                 Record::Stamp(_) | Record::Dead(..) => {}
             }
         }
-        if !(stamps.is_empty() && letters.is_empty()) {
-            self.screen(stamps, letters, buried);
-        }
-    }
-
-    fn screen(&mut self, stamps: Vec<Message>, letters: Vec<DeadLetter>, buried: Vec<Position>) {
-        let writer = Arc::clone(&self.writer);
+        let (writer, ends) = (Arc::clone(&self.writer), chunk.ends);
         let ids: Vec<String> =
             stamps.iter().map(|message| message.stamp.object_cid().as_str().to_owned()).collect();
         self.screening = Some(tokio::spawn(async move {
             let (processed, burial) = tokio::join!(writer.processed_among(&ids), writer.bury(&letters));
             burial?;
-            Ok(Screened { stamps, processed: processed?, buried })
+            Ok(Screened { ends, stamps, processed: processed?, buried })
         }));
     }
 
     fn on_screened(&mut self, screened: Screened) {
-        let Screened { stamps, processed, buried } = screened;
+        let Screened { ends, stamps, processed, buried } = screened;
         self.metrics.messages.with_label_values(&["dead"]).inc_by(buried.len() as u64);
         for position in buried {
             self.ledgers.complete(position);
@@ -328,6 +319,10 @@ impl Pipeline {
             } else {
                 self.admit(message);
             }
+        }
+        // Only now is what stands before the end in the pending set.
+        for (partition, assignment) in ends {
+            self.backlog.read(partition, assignment);
         }
         self.commit();
     }
