@@ -26,6 +26,7 @@ use crate::relay::{self, Gauges, Owners, Publisher, keep_owners, publish_adopted
 use crate::routes::state::{AppState, OpenIntake};
 use crate::routes::{Shared, application};
 use crate::settings::Settings;
+use crate::sweeper;
 
 /// A head takes less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -152,6 +153,12 @@ async fn run_intake(
         Arc::clone(&owners),
         retired,
         gauges,
+        drain.clone(),
+    ));
+    background.spawn(sweeper::run(
+        Arc::clone(&publisher),
+        database.clone(),
+        metrics.swept.clone(),
         drain.clone(),
     ));
     let fresh = tokio::spawn(publish_fresh(Arc::clone(&publisher), events));

@@ -5,6 +5,7 @@
 //! * [`request_id`], [`metrics`]: what every request carries and leaves behind.
 //! * [`intake`]: stores stamps with their events, many requests in one commit.
 //! * [`outbox`], [`relay`]: which events are stored and not published yet; publishing them.
+//! * [`sweeper`]: publishes again what was lost after all that.
 //! * [`settings`], [`cli`]: the environment and the commands.
 
 pub mod app;
@@ -18,3 +19,4 @@ pub mod relay;
 pub mod request_id;
 pub mod routes;
 pub mod settings;
+pub mod sweeper;

@@ -7,13 +7,14 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use platform::metrics::{counters, gauge};
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Registry};
+use platform::metrics::{counter, counters, gauge};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
 const REQUESTS: &str = "stamp_api_http_requests_total";
 const DURATION: &str = "stamp_api_http_request_duration_seconds";
 const OUTBOX_PENDING: &str = "stamp_api_outbox_pending";
 const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
+const SWEPT: &str = "stamp_api_swept_total";
 
 /// From an answer out of memory to a database that is away.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -30,6 +31,8 @@ pub struct Metrics {
     pub outbox_pending: IntGauge,
     /// The age of the oldest of them in seconds, 0 if there is none.
     pub outbox_oldest: Gauge,
+    /// Stamps whose events were published again because nobody had processed them.
+    pub swept: IntCounter,
 }
 
 impl Metrics {
@@ -48,7 +51,9 @@ impl Metrics {
             gauge(registry, OUTBOX_PENDING, "Stored events that Kafka has not acknowledged.")?;
         let outbox_oldest = Gauge::new(OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
         registry.register(Box::new(outbox_oldest.clone()))?;
-        Ok(Self { requests, duration, outbox_pending, outbox_oldest })
+        let swept =
+            counter(registry, SWEPT, "Stamps published again long after they were due; 0 in health.")?;
+        Ok(Self { requests, duration, outbox_pending, outbox_oldest, swept })
     }
 
     fn answered(&self, route: &str, method: &Method, status: &str, took: Duration) {

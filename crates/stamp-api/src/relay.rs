@@ -230,18 +230,15 @@ async fn publish_page(
         return Ok(None);
     };
     gauges.adopted.store(page.len(), Ordering::Relaxed);
-    let outstanding = Arc::new(Outstanding::new(page.len()));
-    for row in page {
-        publisher.publish(&row.stamp, Delivery::Adopted(Arc::clone(&outstanding))).await;
-    }
-    if !outstanding.all_delivered().await {
+    let stamps: Vec<Stamp> = page.into_iter().map(|row| row.stamp).collect();
+    if !publisher.publish_all(&stamps).await {
         return Err("Kafka refused an event".to_owned());
     }
     intake::renew(database, owner.id, last).await.map_err(|error| error.to_string())?;
     Ok(Some(last))
 }
 
-/// The acknowledgements that a page waits for.
+/// The acknowledgements that somebody waits for.
 struct Outstanding {
     left: AtomicUsize,
     failed: AtomicBool,
@@ -271,7 +268,7 @@ impl Outstanding {
 /// What an acknowledgement is for.
 enum Delivery {
     Fresh { epoch: u32, seq: i64 },
-    Adopted(Arc<Outstanding>),
+    Awaited(Arc<Outstanding>),
 }
 
 /// The producer, made anew when it has failed for good.
@@ -339,6 +336,15 @@ impl Publisher {
         }
     }
 
+    /// Publishes stamps and waits until Kafka has decided on all. Returns whether it took them.
+    pub async fn publish_all(&self, stamps: &[Stamp]) -> bool {
+        let outstanding = Arc::new(Outstanding::new(stamps.len()));
+        for stamp in stamps {
+            self.publish(stamp, Delivery::Awaited(Arc::clone(&outstanding))).await;
+        }
+        stamps.is_empty() || outstanding.all_delivered().await
+    }
+
     /// A fatal error of the idempotent producer ends it (KIP-360); what it had not delivered fails with it and
     /// is read from the database again.
     fn replace_if_failed(&self, failed: &Arc<ThreadedProducer<Deliveries>>) {
@@ -404,7 +410,7 @@ impl ProducerContext for Deliveries {
         match *delivery {
             Delivery::Fresh { epoch, seq } if result.is_ok() => self.owners.outbox.finish(epoch, seq),
             Delivery::Fresh { epoch, .. } => self.owners.outbox.give_up(epoch),
-            Delivery::Adopted(outstanding) => outstanding.delivered(result.is_ok()),
+            Delivery::Awaited(outstanding) => outstanding.delivered(result.is_ok()),
         }
     }
 }

@@ -15,6 +15,8 @@ use super::{Database, DatabaseError};
 
 /// How long one group commit may take: an answer is due within two seconds.
 const STORE_LIMIT: Duration = Duration::from_millis(1_500);
+/// A stamp that is still pending so long after it was due, and after it came, is looked after by the sweeper.
+pub const SWEEP_GRACE: Duration = Duration::from_secs(30);
 /// How long other statements of the outbox may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -85,8 +87,11 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
             ON CONFLICT (object_cid) DO NOTHING
             RETURNING id, object_cid
         ), queued AS (
-            INSERT INTO pending_stamps (stamp_id, owner, seq)
-            SELECT m.id, $1, i.seq FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
+            INSERT INTO pending_stamps (stamp_id, owner, seq, sweep_after)
+            SELECT m.id, $1, i.seq,
+                greatest(i.created_date + make_interval(mins => i.time_tolerance), clock_timestamp())
+                    + make_interval(secs => $6)
+            FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
             RETURNING seq
         )
         SELECT EXISTS (SELECT FROM owner), ARRAY(SELECT seq FROM queued), clock_timestamp()"#;
@@ -100,7 +105,9 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     let statement = tokio::time::timeout(STORE_LIMIT, async {
         let statement = client.prepare_cached(SQL).await?;
         let sent = Instant::now();
-        let row = client.query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs]).await?;
+        let row = client
+            .query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs, &SWEEP_GRACE.as_secs_f64()])
+            .await?;
         Ok::<_, tokio_postgres::Error>((sent, row, Instant::now()))
     });
     let (sent, row, received) = match statement.await {
@@ -231,11 +238,50 @@ pub async fn outbox(
             })
         })
         .await?;
-    let numbered = |(seq, object_cid, time_tolerance, created_date)| {
-        let object_cid = ObjectCid::parse(object_cid).ok()?;
-        let time_tolerance = TimeTolerance::from_minutes(time_tolerance).ok()?;
-        Some(Numbered { seq, stamp: Stamp::new(object_cid, time_tolerance, created_date).ok()? })
-    };
-    // Every row was such a stamp when it was stored.
+    let numbered =
+        |(seq, id, tolerance, created)| Some(Numbered { seq, stamp: stamp(id, tolerance, created)? });
     Ok(rows.into_iter().filter_map(numbered).collect())
+}
+
+/// Takes up to `limit` stamps that should have been processed long ago, whatever became of their events, and
+/// puts each off: the next time it is looked after lies twice as far away, up to about a day.
+///
+/// What some owner has still to publish is left to that owner. Two processes that sweep at once take different
+/// stamps.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, DatabaseError> {
+    const SQL: &str = "
+        WITH forgotten AS MATERIALIZED (
+            SELECT p.stamp_id, s.object_cid, s.time_tolerance, s.created_date
+            FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
+            WHERE p.sweep_after <= clock_timestamp()
+              AND s.created_date + make_interval(mins => s.time_tolerance, secs => $1) <= clock_timestamp()
+              AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
+            LIMIT $2 FOR UPDATE OF p SKIP LOCKED
+        ), put_off AS (
+            UPDATE pending_stamps p
+            SET sweeps = p.sweeps + 1,
+                sweep_after = clock_timestamp() + make_interval(secs => $1) * power(2, least(p.sweeps + 1, 11))
+            FROM forgotten f WHERE p.stamp_id = f.stamp_id
+        )
+        SELECT object_cid, time_tolerance, created_date FROM forgotten";
+    let rows = database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let rows = client.query(SQL, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?;
+                rows.iter()
+                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+                    .collect::<Result<Vec<(String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
+            })
+        })
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, tolerance, created)| stamp(id, tolerance, created)).collect())
+}
+
+/// A stamp as it was stored: every row was one then.
+fn stamp(object_cid: String, time_tolerance: i32, created_date: DateTime<Utc>) -> Option<Stamp> {
+    let object_cid = ObjectCid::parse(object_cid).ok()?;
+    Stamp::new(object_cid, TimeTolerance::from_minutes(time_tolerance).ok()?, created_date).ok()
 }

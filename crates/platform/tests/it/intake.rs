@@ -71,6 +71,30 @@ async fn a_silent_owner_is_retired_once_and_a_live_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_sweeper_takes_what_is_long_past_due_once_and_leaves_the_rest() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    assert_eq!(store(&pool, owner, 1, &["forgotten", "unpublished", "young"]).await, Some(vec![1, 2, 3]));
+    assert!(intake::sweep(&pool, 10).await.expect("swept").is_empty(), "nothing is old enough");
+    // Two of them came long ago; of one the event is still on its way.
+    database
+        .run(
+            "UPDATE pending_stamps SET sweep_after = now() - interval '1 s' WHERE seq < 3;
+             UPDATE pending_stamps SET seq = 9 WHERE seq = 2",
+        )
+        .await;
+    assert!(intake::renew(&pool, owner, 3).await.expect("renewed"));
+    let swept = intake::sweep(&pool, 10).await.expect("swept");
+    let ids: Vec<&str> = swept.iter().map(|stamp| stamp.object_cid().as_str()).collect();
+    assert_eq!(ids, ["forgotten"]);
+    assert!(intake::sweep(&pool, 10).await.expect("swept").is_empty(), "it is put off");
+    let put_off = "SELECT count(*) FROM pending_stamps
+                   WHERE sweeps = 1 AND sweep_after > now() + interval '50 s'";
+    assert_eq!(database.number(put_off).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retirement_waits_for_an_insert_that_is_under_way() {
     let database = TestDatabase::new().await;
     let pool = database.pool();

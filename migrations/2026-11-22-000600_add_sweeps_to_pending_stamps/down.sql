@@ -1,0 +1,1 @@
+ALTER TABLE pending_stamps DROP COLUMN sweeps, DROP COLUMN sweep_after;
