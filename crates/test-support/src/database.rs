@@ -6,8 +6,9 @@ use std::hash::{Hash, Hasher};
 use platform::postgres::migrations;
 use platform::settings::{DatabaseSettings, Secret};
 use tokio::sync::OnceCell;
+pub use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::stack::{stack, workspace};
@@ -51,6 +52,11 @@ impl TestDatabase {
     /// Its `DATABASE_URL`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A further connection, for a transaction that stays open.
+    pub async fn connect(&self) -> Client {
+        connect(&self.url).await
     }
 
     /// Settings for a pool on it.

@@ -7,10 +7,13 @@
 
 pub mod database;
 pub mod patience;
+pub mod proxy;
 pub mod stack;
+pub mod tls;
 pub mod topic;
 
 pub use database::TestDatabase;
 pub use patience::eventually;
+pub use proxy::{KafkaLink, Proxy};
 pub use stack::{Stack, stack};
 pub use topic::TestTopic;

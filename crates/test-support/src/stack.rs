@@ -12,6 +12,10 @@ pub struct Stack {
     pub database_url: String,
     /// Kafka's address.
     pub kafka_bootstrap_servers: String,
+    /// A listener of the same broker that leads its clients to `kafka_proxy_address`.
+    pub kafka_proxied_listener: String,
+    /// Where a test may run a proxy to that listener; nothing listens there otherwise.
+    pub kafka_proxy_address: String,
 }
 
 /// The top of the checkout.
@@ -31,10 +35,17 @@ pub fn stack() -> &'static Stack {
         let variables = run("env");
         let variables: HashMap<&str, &str> =
             variables.lines().filter_map(|line| line.split_once('=')).collect();
-        let variable = |name: &str| (*variables.get(name).expect(name)).to_owned();
+        let variable = |name: &str| {
+            let value = variables.get(name).unwrap_or_else(|| {
+                panic!("the test stack has no {name}; if it is of an earlier version: deploy/stack/stack down test")
+            });
+            (*value).to_owned()
+        };
         Stack {
             database_url: variable("DATABASE_URL"),
             kafka_bootstrap_servers: variable("KAFKA_BOOTSTRAP_SERVERS"),
+            kafka_proxied_listener: variable("KAFKA_PROXIED_LISTENER"),
+            kafka_proxy_address: variable("KAFKA_PROXY_ADDRESS"),
         }
     })
 }

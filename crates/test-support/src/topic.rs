@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use platform::kafka::topics::{TopicSpec, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use uuid::Uuid;
@@ -47,10 +48,21 @@ impl TestTopic {
         topic
     }
 
+    /// Makes a topic of one partition with settings of its own.
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let topic = Self::unmade();
+        let new = NewTopic::new(&topic.name, 1, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
+        made[0].as_ref().expect("a topic of one's own");
+        topic
+    }
+
     /// A name for a topic that somebody else makes.
     pub fn unmade() -> Self {
         let name = format!("test-{}", Uuid::new_v4());
-        let producer = config().set("message.max.bytes", "20000000").create().expect("a producer");
+        let producer = producer_config().create().expect("a producer");
         Self { name, producer }
     }
 
@@ -67,7 +79,7 @@ impl TestTopic {
     }
 
     /// Publishes a record with whatever it has.
-    pub fn send_record(&self, mut record: BaseRecord<'_, str, [u8]>) {
+    pub fn send_record<K: ToBytes + ?Sized>(&self, mut record: BaseRecord<'_, K, [u8]>) {
         while let Err((_, back)) = self.producer.send(record) {
             record = back;
             self.producer.poll(Duration::from_millis(10));
@@ -77,6 +89,27 @@ impl TestTopic {
     /// Waits until Kafka has everything.
     pub fn flush(&self) {
         self.producer.flush(LIMIT).expect("Kafka takes the records");
+    }
+
+    /// Publishes a record in a compressed batch of its own, after everything that was sent before, and waits until
+    /// Kafka has it.
+    pub fn send_compressed(&self, key: &str, value: &[u8]) {
+        self.flush();
+        let producer: BaseProducer =
+            producer_config().set("compression.type", "zstd").create().expect("a producer");
+        let record = BaseRecord::to(&self.name).key(key).payload(value);
+        producer.send(record).map_err(|(error, _)| error).expect("room for one record");
+        producer.flush(LIMIT).expect("Kafka takes the record");
+    }
+
+    /// SCRATCH
+    pub fn send_zstd(&self, key: &str, value: &[u8]) {
+        static P: std::sync::OnceLock<BaseProducer> = std::sync::OnceLock::new();
+        let p = P.get_or_init(|| producer_config().set("compression.type", "zstd").create().expect("a producer"));
+        while p.send(BaseRecord::to(&self.name).key(key).payload(value)).is_err() {
+            p.poll(Duration::from_millis(10));
+        }
+        p.flush(LIMIT).expect("x");
     }
 
     /// Publishes the event of a stamp.
@@ -163,5 +196,12 @@ impl Drop for TestTopic {
 fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &stack().kafka_bootstrap_servers);
+    config
+}
+
+/// For records of any size: what is too large is for the topic to say.
+fn producer_config() -> ClientConfig {
+    let mut config = config();
+    config.set("message.max.bytes", "1000000000");
     config
 }

@@ -21,11 +21,13 @@ docker_answers() {
 compose() { docker compose -f "$compose_file" "$@"; }
 
 compose_up() {
+  local since
+  since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
   compose up -d --build --wait && return
-  # Compose names the container that failed; the reason is in its log.
+  # Compose says what failed; if that was a container, the reason is in its log.
   compose ps --all --format 'table {{.Service}}\t{{.Status}}' >&2 || true
-  compose logs --no-color --tail 5 migrate stamp-api queue-listener >&2 || true
-  die "the Compose stack did not start; the ends of the services' logs are above (all of them: make logs)"
+  compose logs --no-color --since "$since" --tail 5 migrate stamp-api queue-listener >&2 || true
+  die "the Compose stack did not start: see Docker's message above, and 'make logs' for the rest of the logs"
 }
 
 # With --remove-orphans: what `make listener` started and left behind would hold the network.
@@ -35,7 +37,25 @@ compose_down() { compose down --remove-orphans ${1:+--volumes}; }
 compose_logs() { if [ -t 1 ]; then compose logs --tail 20 --follow; else compose logs --tail 20; fi; }
 
 # Its admin address is a free port of this machine, as every replica's is.
-compose_listener() { compose run --rm --service-ports queue-listener; }
+compose_listener() {
+  local container code=0 waiting
+  if [ -t 0 ] && [ -t 1 ]; then
+    compose run --rm --service-ports queue-listener
+    return
+  fi
+  # Without a terminal `compose run` would end at a signal and leave the container behind.
+  container=$(compose run -d --service-ports queue-listener)
+  trap 'docker stop "$container" >/dev/null' INT TERM
+  docker logs --follow "$container" &
+  (exit "$(docker wait "$container")") &
+  waiting=$!
+  wait "$waiting" || code=$?
+  # A signal ends the first wait, and the trap has stopped the container by now.
+  if kill -0 "$waiting" 2>/dev/null; then code=0; wait "$waiting" || code=$?; fi
+  wait
+  docker rm -f "$container" >/dev/null
+  return "$code"
+}
 
 # secret_in SERVICE NAME: what the container of SERVICE has as NAME or in the file that NAME_FILE names.
 secret_in() {

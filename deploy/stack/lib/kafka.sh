@@ -6,7 +6,7 @@ kafka_pid() { pid_in "$dir/run/kafka.pid" "$dir/kafka/server.properties"; }
 # The port of the running broker, else the one it would get.
 kafka_port() {
   if kafka_pid >/dev/null; then
-    sed -n 's|^advertised.listeners=.*:||p' "$dir/kafka/server.properties"
+    sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:\([0-9]*\).*|\1|p' "$dir/kafka/server.properties"
   elif [ "$name" = test ]; then
     echo "${STACK_TEST_KAFKA_PORT:-29092}"
   else
@@ -18,11 +18,24 @@ controller_port() {
   if [ "$name" = test ]; then echo "${STACK_TEST_CONTROLLER_PORT:-29093}"; else echo "${STACK_CONTROLLER_PORT:-19093}"; fi
 }
 
+# The test stack's broker has a second way in, whose clients are led through a port where a test may run a proxy
+# and cut them off: it listens on the broker's port + 2 and says that it is on + 3.
+proxied_port() { echo $(($(kafka_port) + 2)); }
+proxy_port() { echo $(($(kafka_port) + 3)); }
+
+# Both as NAME=value lines. Nothing for a broker that was started without.
+kafka_proxy_env() {
+  grep -q '^listeners=.*,PROXIED:' "$dir/kafka/server.properties" || return 0
+  echo "KAFKA_PROXIED_LISTENER=127.0.0.1:$(proxied_port)"
+  echo "KAFKA_PROXY_ADDRESS=127.0.0.1:$(proxy_port)"
+}
+
 want_kafka_ports() {
   local prefix=STACK_
   [ "$name" != test ] || prefix=STACK_TEST_
   want_port 127.0.0.1 "$(kafka_port)" "Kafka of the $name stack" "${prefix}KAFKA_PORT"
   want_port 127.0.0.1 "$(controller_port)" "Kafka's controller of the $name stack" "${prefix}CONTROLLER_PORT"
+  [ "$name" != test ] || want_port 127.0.0.1 "$(proxied_port)" "Kafka of the $name stack (its port + 2)" "${prefix}KAFKA_PORT"
 }
 
 # Sets `java`.
@@ -77,18 +90,23 @@ kafka_is_up_or_dead() {
 stop_kafka() { stop_daemon "Kafka of the $name stack" TERM 30 KILL kafka_pid; }
 
 write_kafka_properties() {
-  local port controller
+  local port controller proxied='' proxy='' protocol=''
   port=$(kafka_port)
   controller=$(controller_port)
+  if [ "$name" = test ]; then
+    proxied=,PROXIED://127.0.0.1:$(proxied_port)
+    proxy=,PROXIED://127.0.0.1:$(proxy_port)
+    protocol=,PROXIED:PLAINTEXT
+  fi
   cat >"$dir/kafka/server.properties" <<PROPERTIES
 # Written by every start of the stack.
 node.id=1
 process.roles=broker,controller
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller$proxied
+advertised.listeners=PLAINTEXT://127.0.0.1:$port$proxy
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocol
 log.dirs=$dir/kafka/data
 
 # The services make their topics themselves; a misspelt name must not become one.

@@ -9,7 +9,9 @@ use domain::stamp::Stamp;
 
 use super::{Database, DatabaseError};
 
-const LIMIT: Duration = Duration::from_secs(20);
+/// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
+/// can't keep up, and is tried again.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// One stamp of a batch, as its event told it.
 #[derive(Debug, Clone)]

@@ -1,6 +1,8 @@
-//! The database side of both services, on a real PostgreSQL.
+//! What both services stand on, on a real PostgreSQL and a real Kafka.
 
 mod intake;
 mod migrations;
 mod processing;
+mod tls_kafka;
+mod tls_postgres;
 mod values;

@@ -1,0 +1,210 @@
+//! A link that a test can cut: a TCP proxy in front of one of the servers.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use uuid::Uuid;
+
+use crate::database::TestDatabase;
+use crate::patience::eventually;
+use crate::stack::{stack, workspace};
+
+/// Below the ports that systems take for outgoing connections: while a link is cut, nobody else gets its port.
+const PORTS: std::ops::Range<u16> = 20_000..25_000;
+
+/// What a link does with what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// It passes everything on.
+    Open,
+    /// It is half open: connections stay and new ones are taken, and no byte gets through.
+    Frozen,
+}
+
+/// A TCP proxy; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    target: SocketAddr,
+    link: watch::Sender<Link>,
+    /// Takes connections and holds them; none while the link is cut.
+    server: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts a proxy to `target` (`host:port`) on a free port.
+    pub async fn start(target: &str) -> Self {
+        let listener = eventually(
+            "a free port",
+            || async {
+                let port = PORTS.start + Uuid::new_v4().as_u128() as u16 % (PORTS.end - PORTS.start);
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
+            },
+            Result::is_ok,
+        );
+        Self::serve(listener.await.expect("bound"), target).await
+    }
+
+    /// The same on a given address.
+    pub async fn start_on(address: SocketAddr, target: &str) -> Self {
+        Self::serve(bind(address).await, target).await
+    }
+
+    async fn serve(listener: TcpListener, target: &str) -> Self {
+        let address = listener.local_addr().expect("a bound address");
+        let mut targets = tokio::net::lookup_host(target).await.expect("host:port");
+        let (link, _) = watch::channel(Link::Open);
+        let mut proxy = Self { address, target: targets.next().expect("an address"), link, server: None };
+        proxy.listen(listener);
+        proxy
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        self.server = Some(tokio::spawn(serve(listener, self.target, self.link.subscribe())));
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes all connections, and refuses new ones until [`restore`](Self::restore).
+    pub async fn cut(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // The port and all connections are closed once the task is gone.
+            let _aborted = server.await;
+        }
+    }
+
+    /// Goes on holding and taking connections, and passes nothing on until [`restore`](Self::restore).
+    pub fn freeze(&self) {
+        self.link.send_replace(Link::Frozen);
+    }
+
+    /// Passes everything on again, what came while it was frozen too.
+    pub async fn restore(&mut self) {
+        self.link.send_replace(Link::Open);
+        if self.server.is_none() {
+            let listener = bind(self.address).await;
+            self.listen(listener);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> TcpListener {
+    let bound = || TcpListener::bind(address);
+    eventually(&format!("{address} is free"), bound, Result::is_ok).await.expect("bound")
+}
+
+async fn serve(listener: TcpListener, target: SocketAddr, link: watch::Receiver<Link>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((client, _)) = accepted {
+                    connections.spawn(connect(client, target, link.clone()));
+                }
+            }
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Holds one connection until either side closes it or fails.
+async fn connect(client: TcpStream, target: SocketAddr, mut link: watch::Receiver<Link>) {
+    // A half-open link leads nowhere: its clients are connected, and that is all.
+    if link.wait_for(|link| *link == Link::Open).await.is_err() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    // Small packets would wait for each other; a side that has gone is noticed by its other half.
+    let _either_works = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let _closed =
+        tokio::try_join!(pass(from_client, to_server, link.clone()), pass(from_server, to_client, link));
+}
+
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut link: watch::Receiver<Link>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        // What was read before the link froze waits as well, an end too.
+        link.wait_for(|link| *link == Link::Open).await.map_err(io::Error::other)?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+    }
+}
+
+/// Kafka behind a proxy: clients that start from [`Proxy::address`] are led back to it by the broker. There is
+/// one such port, so there is one such link at a time, in this process and in others.
+#[derive(Debug)]
+pub struct KafkaLink {
+    proxy: Proxy,
+    _only_one: File,
+}
+
+impl KafkaLink {
+    /// Waits for its turn and opens the link.
+    pub async fn open() -> Self {
+        let stack = stack();
+        let place = workspace().join("target");
+        let only_one = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&place).expect("target can be made");
+            let file = File::create(place.join("kafka-link.lock")).expect("a lock file");
+            file.lock().expect("the lock");
+            file
+        });
+        let only_one = only_one.await.expect("no panic");
+        let address = stack.kafka_proxy_address.parse().expect("the stack prints an address");
+        let proxy = Proxy::start_on(address, &stack.kafka_proxied_listener).await;
+        Self { proxy, _only_one: only_one }
+    }
+
+    /// `KAFKA_BOOTSTRAP_SERVERS` of those whose link it is.
+    pub fn bootstrap_servers(&self) -> String {
+        self.proxy.address().to_string()
+    }
+
+    /// See [`Proxy::cut`].
+    pub async fn cut(&mut self) {
+        self.proxy.cut().await;
+    }
+
+    /// See [`Proxy::restore`].
+    pub async fn restore(&mut self) {
+        self.proxy.restore().await;
+    }
+}
+
+impl TestDatabase {
+    /// A proxy in front of its server, and the `DATABASE_URL` that leads through it.
+    pub async fn proxied(&self) -> (Proxy, String) {
+        let mut url = url::Url::parse(self.url()).expect("a URL");
+        let target = url.socket_addrs(|| Some(5432)).expect("an address")[0];
+        let proxy = Proxy::start(&target.to_string()).await;
+        url.set_ip_host(proxy.address().ip()).expect("a host");
+        url.set_port(Some(proxy.address().port())).expect("a port");
+        (proxy, url.into())
+    }
+}
