@@ -65,6 +65,11 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let health = Health::new(database.clone(), kafka.clone()).require(Box::new(move || {
         (!has_joined.load(Ordering::Acquire)).then(|| "the consumer group has not been joined yet".to_owned())
     }));
+    let poisoned = metrics.poisoned.clone();
+    let health = health.desire(Box::new(move || {
+        let partitions = poisoned.get();
+        (partitions > 0).then(|| format!("too many records of {partitions} partitions become dead letters"))
+    }));
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {
@@ -114,7 +119,7 @@ async fn work(
     let parts = pipeline::Parts {
         limits: settings.limits,
         clock,
-        writer: Arc::new(Writer { database, listener: settings.instance_id, topic }),
+        writer: Arc::new(Writer { database, kafka: settings.kafka, listener: settings.instance_id, topic }),
         consumer: Arc::clone(&consumer),
         metrics,
         fetched,

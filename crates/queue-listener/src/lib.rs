@@ -5,6 +5,7 @@
 //!                                                        └─ frontier ─► consumer (offset commit)
 //! ```
 
+mod alarm;
 pub mod app;
 pub mod cli;
 

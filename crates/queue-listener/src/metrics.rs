@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) lag: IntGauge,
     pub(crate) rebalances: IntCounter,
     pub(crate) commit_duration: Histogram,
+    pub(crate) poisoned: IntGauge,
 }
 
 impl Metrics {
@@ -54,6 +55,11 @@ impl Metrics {
                 registry,
                 "queue_listener_rebalances_total",
                 "Partitions were given or taken.",
+            )?,
+            poisoned: gauge(
+                registry,
+                "queue_listener_poisoned_partitions",
+                "Partitions of whose last 1,000 records more than a fifth died, or the last 100.",
             )?,
             commit_duration: histogram(
                 registry,

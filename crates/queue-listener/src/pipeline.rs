@@ -17,16 +17,17 @@ use domain::batch::ledger::OffsetLedgers;
 use domain::batch::pending::{Admission, Message, PendingSet, Ticket};
 use domain::batch::policy::{BatchLimits, Decision, Trigger, decide};
 use platform::clock::{Clock, PostgresClock};
-use platform::postgres::processing::{Member, Processed};
+use platform::postgres::processing::Member;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::Alarm;
 use crate::consumer::{Consumer, Control, Fetched, Frontiers};
 use crate::metrics::Metrics;
 use crate::record::Record;
-use crate::writer::{Unwritable, Writer};
+use crate::writer::{Unwritable, Writer, Written};
 
 /// Stamps in one transaction, unless a single batch is larger.
 const TRANSACTION: usize = 10_000;
@@ -57,6 +58,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
         writer,
         consumer,
         metrics,
+        alarm: Alarm::default(),
         pending: PendingSet::default(),
         ledgers: OffsetLedgers::default(),
         backlog: Backlog::default(),
@@ -128,11 +130,11 @@ struct Screened {
 }
 
 /// Batches that were written.
-struct Written {
+struct Finished {
     tickets: Vec<Ticket>,
     triggers: Vec<Trigger>,
     members: Vec<Member>,
-    processed: Processed,
+    written: Written,
     took: Duration,
 }
 
@@ -173,11 +175,12 @@ struct Pipeline {
     writer: Arc<Writer>,
     consumer: Arc<Consumer>,
     metrics: Metrics,
+    alarm: Alarm,
     pending: PendingSet,
     ledgers: OffsetLedgers,
     backlog: Backlog,
     screening: Option<JoinHandle<Result<Screened, Unwritable>>>,
-    writing: Option<JoinHandle<Result<Written, Unwritable>>>,
+    writing: Option<JoinHandle<Result<Finished, Unwritable>>>,
     revocations: Vec<Revocation>,
     /// The last committed offset of each partition in its current assignment.
     committed: HashMap<i32, i64>,
@@ -235,8 +238,8 @@ impl Pipeline {
         let writer = Arc::clone(&self.writer);
         self.writing = Some(tokio::spawn(async move {
             let started = Instant::now();
-            let processed = writer.process(&members, &triggers).await?;
-            Ok(Written { tickets, triggers, members, processed, took: started.elapsed() })
+            let written = writer.process(&members, &triggers).await?;
+            Ok(Finished { tickets, triggers, members, written, took: started.elapsed() })
         }));
     }
 
@@ -254,6 +257,7 @@ impl Pipeline {
                     self.backlog.partitions.remove(partition);
                     self.ledgers.seal(*partition);
                     self.pending.drop_partition(*partition);
+                    self.alarm.forget(*partition);
                 }
                 let revocation = Revocation { partitions, reply };
                 if lost || self.writing.is_none() {
@@ -281,6 +285,7 @@ impl Pipeline {
         for record in chunk.records {
             match record {
                 Record::Stamp(message) if self.ledgers.receive(message.position) => {
+                    self.alarm.note(message.position.partition, false);
                     if self.pending.contains(message.stamp.object_cid()) {
                         self.admit(message);
                     } else {
@@ -288,6 +293,7 @@ impl Pipeline {
                     }
                 }
                 Record::Dead(position, letter) if self.ledgers.receive(position) => {
+                    self.alarm.note(position.partition, true);
                     letters.push(*letter);
                     buried.push(position);
                 }
@@ -340,9 +346,9 @@ impl Pipeline {
         self.ledgers.complete(position);
     }
 
-    fn on_written(&mut self, written: Written) {
-        self.measure(&written);
-        for ticket in written.tickets {
+    fn on_written(&mut self, finished: Finished) {
+        self.measure(&finished);
+        for ticket in finished.tickets {
             let position = self.pending.finish(ticket);
             self.ledgers.complete(position);
         }
@@ -352,8 +358,8 @@ impl Pipeline {
         self.commit();
     }
 
-    fn measure(&self, written: &Written) {
-        let Written { triggers, members, processed, took, .. } = written;
+    fn measure(&self, finished: &Finished) {
+        let Finished { triggers, members, written: Written { processed, refused }, took, .. } = finished;
         self.metrics.commit_duration.observe(took.as_secs_f64());
         if let Some((sent, processed_at, received)) = processed.clock {
             self.clock.observe(sent, processed_at, received);
@@ -366,7 +372,11 @@ impl Pipeline {
         }
         let won = processed.won.iter().filter(|won| **won).count();
         self.metrics.messages.with_label_values(&["processed"]).inc_by(won as u64);
-        self.metrics.messages.with_label_values(&["duplicate"]).inc_by((members.len() - won) as u64);
+        self.metrics
+            .messages
+            .with_label_values(&["duplicate"])
+            .inc_by((members.len() - won - refused) as u64);
+        self.metrics.messages.with_label_values(&["dead"]).inc_by(*refused as u64);
         for &(batch, id, size) in &processed.batches {
             let trigger = triggers[batch].as_str();
             self.metrics.batches.with_label_values(&[trigger]).inc();
@@ -400,5 +410,6 @@ impl Pipeline {
         self.metrics.pending.set(self.pending.len() as i64);
         let left = self.pending.next_due().map_or(0, |due| (due - self.clock.now()).num_milliseconds());
         self.metrics.next_due.set(left as f64 / 1e3);
+        self.metrics.poisoned.set(self.alarm.raised() as i64);
     }
 }

@@ -2,16 +2,22 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::ops::Range;
 
 use domain::batch::policy::Trigger;
+use domain::event;
+use platform::kafka::KafkaSettings;
 use platform::postgres::dead_letters::{self, DeadLetter};
 use platform::postgres::processing::{self, Member, Processed};
 use platform::postgres::{Database, DatabaseError, ErrorClass};
 use platform::retry::Backoff;
 
+use crate::record;
+
 /// Writes for one listener.
 pub(crate) struct Writer {
     pub(crate) database: Database,
+    pub(crate) kafka: KafkaSettings,
     /// What the instance is called in `batches.listener`.
     pub(crate) listener: String,
     /// Where its records come from.
@@ -26,17 +32,55 @@ pub(crate) struct Unwritable {
     source: DatabaseError,
 }
 
+/// What became of members that were to be processed.
+pub(crate) struct Written {
+    pub(crate) processed: Processed,
+    /// How many of them the database refuses; they are dead letters now.
+    pub(crate) refused: usize,
+}
+
 impl Writer {
-    /// Processes batches in one transaction; an outage is waited for.
+    /// Processes batches, in one transaction unless the database makes difficulties.
+    ///
+    /// An outage is waited for. Where the data is at fault the members are divided until the culprit stands
+    /// alone; it becomes a dead letter and the others are processed. Many that take too long together are
+    /// divided as well, so that a slow disk slows the listener down instead of stopping it.
     pub(crate) async fn process(
         &self,
         members: &[Member],
         triggers: &[Trigger],
-    ) -> Result<Processed, Unwritable> {
-        patiently("batches can't be written", || {
-            processing::process(&self.database, members.to_vec(), triggers, &self.listener, &self.topic)
-        })
-        .await
+    ) -> Result<Written, Unwritable> {
+        const STEP: &str = "batches can't be written";
+        let processed = Processed { won: vec![false; members.len()], batches: Vec::new(), clock: None };
+        let mut written = Written { processed, refused: 0 };
+        // What has to be written still, the next part last.
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..members.len()).collect();
+        let mut backoff = Backoff::default();
+        while let Some(part) = parts.pop() {
+            let some = members[part.clone()].to_vec();
+            let result =
+                processing::process(&self.database, some, triggers, &self.listener, &self.topic).await;
+            match result {
+                Ok(processed) => {
+                    backoff = Backoff::default();
+                    merge(&mut written.processed, part, processed);
+                }
+                Err(error) if error.class() == ErrorClass::Data && part.len() == 1 => {
+                    self.bury_refused(&members[part.start], &error).await?;
+                    written.refused += 1;
+                }
+                Err(error) if error.class() == ErrorClass::Data => parts.extend(divide(members, part)),
+                Err(source) if source.class() == ErrorClass::Fatal => {
+                    return Err(Unwritable { step: STEP, source });
+                }
+                Err(error) => {
+                    wait(STEP, &error, &mut backoff).await;
+                    let too_slow = matches!(error, DatabaseError::Timeout(_)) && part.len() > 1;
+                    if too_slow { parts.extend(divide(members, part)) } else { parts.push(part) }
+                }
+            }
+        }
+        Ok(written)
     }
 
     /// Returns those of the ids whose stamps are processed.
@@ -61,6 +105,43 @@ impl Writer {
         }
         Ok(())
     }
+
+    /// Makes a dead letter of a stamp that the database refuses, with the bytes that Kafka still has.
+    async fn bury_refused(&self, member: &Member, error: &DatabaseError) -> Result<(), Unwritable> {
+        let detail = error.to_string();
+        let (config, topic) = (self.kafka.client_config(), self.topic.clone());
+        let (partition, offset) = (member.partition, member.offset);
+        let read = tokio::task::spawn_blocking(move || {
+            record::read_again(&config, &topic, partition, offset, "refused_by_database", &detail)
+        });
+        let letter = read.await.ok().flatten().unwrap_or_else(|| DeadLetter {
+            topic: self.topic.clone(),
+            partition,
+            offset,
+            timestamp: -1,
+            key: Some(member.stamp.object_cid().as_str().into()),
+            value: Some(event::encode(&member.stamp)),
+            headers: serde_json::json!([]),
+            reason: "refused_by_database".to_owned(),
+            detail: format!("{error} (the record can't be read again; this is what it said)"),
+        });
+        self.bury(&[letter]).await
+    }
+}
+
+fn merge(all: &mut Processed, part: Range<usize>, processed: Processed) {
+    all.won[part].copy_from_slice(&processed.won);
+    all.batches.extend(processed.batches);
+    all.clock = processed.clock.or(all.clock);
+}
+
+/// Cuts a part in two, between two batches where there is more than one. The first half is written first.
+fn divide(members: &[Member], part: Range<usize>) -> [Range<usize>; 2] {
+    let middle = part.start + part.len() / 2;
+    let between = |cut: &usize| members[*cut - 1].batch != members[*cut].batch;
+    let cut = (middle..part.end).find(between).or_else(|| (part.start + 1..middle).rev().find(between));
+    let cut = cut.unwrap_or(middle);
+    [cut..part.end, part.start..cut]
 }
 
 /// Tries until it works or no waiting can mend it.
@@ -75,15 +156,40 @@ where
             Err(source) if source.class() != ErrorClass::Transient => {
                 return Err(Unwritable { step, source });
             }
-            Err(error) => {
-                let delay = backoff.delay();
-                tracing::warn!(
-                    error = error.to_string(),
-                    delay_ms = delay.as_millis() as u64,
-                    "{step}; trying again"
-                );
-                tokio::time::sleep(delay).await;
-            }
+            Err(error) => wait(step, &error, &mut backoff).await,
         }
+    }
+}
+
+async fn wait(step: &str, error: &DatabaseError, backoff: &mut Backoff) {
+    let delay = backoff.delay();
+    tracing::warn!(error = error.to_string(), delay_ms = delay.as_millis() as u64, "{step}; trying again");
+    tokio::time::sleep(delay).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
+
+    use super::*;
+
+    fn members(batches: &[usize]) -> Vec<Member> {
+        let stamp = Stamp::new(
+            ObjectCid::parse("a").expect("a valid id"),
+            TimeTolerance::from_minutes(0).expect("a valid tolerance"),
+            DateTime::UNIX_EPOCH,
+        )
+        .expect("a valid due time");
+        let member = |batch: &usize| Member { stamp: stamp.clone(), partition: 0, offset: 0, batch: *batch };
+        batches.iter().map(member).collect()
+    }
+
+    #[test]
+    fn a_part_is_cut_between_batches_while_there_is_more_than_one() {
+        assert_eq!(divide(&members(&[0, 0, 0, 1, 2]), 0..5), [3..5, 0..3]);
+        assert_eq!(divide(&members(&[0, 1, 1, 1, 1]), 0..5), [1..5, 0..1]);
+        assert_eq!(divide(&members(&[0, 0, 0, 0]), 0..4), [2..4, 0..2]);
+        assert_eq!(divide(&members(&[0, 0]), 0..2), [1..2, 0..1]);
     }
 }

@@ -17,8 +17,9 @@ const CASES: u32 = 10_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A record arrives: partition, id, tolerance in minutes, created so many seconds ago.
-    Arrive { partition: i32, id: u16, tolerance: i32, age: i64 },
+    /// A record arrives: partition, id, tolerance in minutes, created so many seconds ago. With `more`, others
+    /// were fetched together with it, so that nothing is decided yet.
+    Arrive { partition: i32, id: u16, tolerance: i32, age: i64, more: bool },
     /// The clock moves on by seconds, stopping at each due time on the way as the listener does.
     Pass(i64),
     /// The oldest batch that is being written is committed.
@@ -29,8 +30,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..3, 0..60u16, 0..90i32, 0..6_000i64)
-            .prop_map(|(partition, id, tolerance, age)| Step::Arrive { partition, id, tolerance, age }),
+        6 => (0..3, 0..60u16, 0..90i32, 0..6_000i64, prop::bool::weighted(0.7)).prop_map(
+            |(partition, id, tolerance, age, more)| Step::Arrive { partition, id, tolerance, age, more }
+        ),
         2 => (0..4_000i64).prop_map(Step::Pass),
         2 => Just(Step::Commit),
         1 => (0..3).prop_map(Step::Rebalance),
@@ -71,7 +73,7 @@ impl Listener {
 
     fn run(&mut self, step: &Step) {
         match *step {
-            Step::Arrive { partition, id, tolerance, age } => {
+            Step::Arrive { partition, id, tolerance, age, more } => {
                 let stamp = Stamp::new(
                     ObjectCid::parse(format!("cid-{id}")).expect("a valid id"),
                     TimeTolerance::from_minutes(tolerance).expect("a valid tolerance"),
@@ -82,7 +84,9 @@ impl Listener {
                 log.push(stamp);
                 let offset = log.len() as i64 - 1;
                 self.read(partition, offset);
-                self.dispatch();
+                if !more {
+                    self.dispatch();
+                }
             }
             Step::Pass(seconds) => {
                 let end = self.now + TimeDelta::seconds(seconds);

@@ -47,3 +47,65 @@ async fn a_dead_letter_that_is_read_again_is_the_same_one() {
     }
     assert_eq!(world.database.number("SELECT count(*) FROM dead_letters").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_that_the_database_refuses_stands_alone_in_the_end_and_the_rest_goes_on() {
+    let world = World::new(1).await;
+    world
+        .database
+        .run(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '22023'; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON stamps FOR EACH ROW
+             WHEN (NEW.object_cid = 'bad') EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let now = world.minutes_ago(0.0).await;
+    for id in 0..30 {
+        world.topic.send_stamp(if id == 17 { "bad".to_owned() } else { id.to_string() }.as_str(), LONG, &now);
+    }
+    world.topic.flush();
+    let listener = world.listen(&[]);
+    world.processed(29).await;
+    world.committed("user_group", 30).await;
+    let rows = world.database.query("SELECT value, reason, detail FROM dead_letters", &[]).await;
+    assert_eq!(rows.len(), 1);
+    let sent = world.topic.read().into_iter().find(|record| record.offset == 17).expect("it is in the topic");
+    assert_eq!(rows[0].get::<_, Option<Vec<u8>>>(0), sent.value);
+    assert_eq!(rows[0].get::<_, &str>(1), "refused_by_database");
+    assert!(rows[0].get::<_, &str>(2).contains("not this one"));
+    listener.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_the_table_delays_and_makes_no_dead_letter() {
+    let world = World::new(1).await;
+    let listener = world.listen(&[]);
+    let locking = world.database.connect().await;
+    let lock = "BEGIN; LOCK TABLE processed_stamps IN ACCESS EXCLUSIVE MODE";
+    locking.batch_execute(lock).await.expect("the table is locked");
+    let now = world.minutes_ago(0.0).await;
+    world.topic.send_stamp("a", 0, &now);
+    let refused = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    let before = world.database.number(refused).await;
+    eventually("it has been refused", || world.database.number(refused), |seen| *seen > before).await;
+    locking.batch_execute("COMMIT").await.expect("the table is free");
+    world.processed(1).await;
+    assert_eq!(world.database.number("SELECT count(*) FROM dead_letters").await, 0);
+    listener.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_records_die_raises_an_alarm_and_goes_on() {
+    let world = World::new(1).await;
+    let listener = world.listen(&[]);
+    (0..100).for_each(|_| world.topic.send(None, Some(b"{}")));
+    let raised = |text: &String| text.contains("queue_listener_poisoned_partitions 1");
+    eventually("the alarm", || listener.get("/metrics"), raised).await;
+    let degraded = |text: &String| text.contains("degraded") && text.contains("dead letters");
+    eventually("it shows", || listener.get("/readyz"), degraded).await;
+    world.topic.send_stamp("good", 0, &world.minutes_ago(0.0).await);
+    world.processed(1).await;
+    eventually("it ends", || listener.get("/readyz"), |text| !text.contains("degraded")).await;
+    listener.stop().await;
+}

@@ -26,6 +26,11 @@ impl World {
         Self { database: TestDatabase::new().await, topic: TestTopic::new(partitions).await }
     }
 
+    /// The same with a topic of one partition with settings of its own.
+    pub(crate) async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        Self { database: TestDatabase::new().await, topic: TestTopic::with_settings(settings).await }
+    }
+
     /// Starts a listener with further variables.
     pub(crate) fn listen(&self, variables: &[(&str, &str)]) -> Listener {
         let own = [

@@ -4,3 +4,5 @@ mod batching;
 mod dead_letters;
 mod harness;
 mod offsets;
+mod poison;
+mod wire;

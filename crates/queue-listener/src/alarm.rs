@@ -1,0 +1,101 @@
+//! Notices a partition whose records die: a producer that changed its format, say. Processing goes on; people
+//! are told.
+
+use std::collections::{HashMap, VecDeque};
+
+/// The last records that are looked at.
+const WINDOW: usize = 1_000;
+/// So many dead ones among them are too many: more than a fifth.
+const TOO_MANY: usize = WINDOW / 5;
+/// So many dead ones in a row are too many, however few records there were before.
+const IN_A_ROW: usize = 100;
+
+/// The recent fates of records, by partition.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    partitions: HashMap<i32, Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    /// Whether each of the last records died, oldest first.
+    window: VecDeque<bool>,
+    dead: usize,
+    in_a_row: usize,
+    raised: bool,
+}
+
+impl Alarm {
+    /// Takes a record into account, in order of the offsets.
+    pub(crate) fn note(&mut self, partition: i32, dead: bool) {
+        let recent = self.partitions.entry(partition).or_default();
+        recent.window.push_back(dead);
+        recent.dead += usize::from(dead);
+        if recent.window.len() > WINDOW && recent.window.pop_front() == Some(true) {
+            recent.dead -= 1;
+        }
+        recent.in_a_row = if dead { recent.in_a_row + 1 } else { 0 };
+        let full = recent.window.len() == WINDOW;
+        let raised = recent.in_a_row >= IN_A_ROW || full && recent.dead > TOO_MANY;
+        if raised && !recent.raised {
+            tracing::error!(
+                partition,
+                dead = recent.dead,
+                in_a_row = recent.in_a_row,
+                "too many records die"
+            );
+        } else if recent.raised && !raised {
+            tracing::info!(partition, "records are understood again");
+        }
+        recent.raised = raised;
+    }
+
+    /// Forgets a partition that is somebody else's now.
+    pub(crate) fn forget(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// How many partitions have too many dead records.
+    pub(crate) fn raised(&self) -> usize {
+        self.partitions.values().filter(|recent| recent.raised).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alarm(records: impl IntoIterator<Item = bool>) -> Alarm {
+        let mut alarm = Alarm::default();
+        records.into_iter().for_each(|dead| alarm.note(0, dead));
+        alarm
+    }
+
+    #[test]
+    fn a_hundred_dead_in_a_row_raise_it_and_one_that_lives_ends_it() {
+        assert_eq!(alarm([true; 99]).raised(), 0);
+        let mut alarm = alarm([true; 100]);
+        assert_eq!(alarm.raised(), 1);
+        alarm.note(0, false);
+        assert_eq!(alarm.raised(), 0);
+    }
+
+    #[test]
+    fn more_than_a_fifth_of_the_last_thousand_raise_it() {
+        let one_in = |n: usize| move |record: usize| record.is_multiple_of(n);
+        assert_eq!(alarm((0..1_000).map(one_in(5))).raised(), 0, "exactly a fifth");
+        assert_eq!(alarm((0..999).map(one_in(4))).raised(), 0, "too few to tell");
+        assert_eq!(alarm((0..1_000).map(one_in(4))).raised(), 1);
+        let recovered = (0..1_000).map(one_in(4)).chain(std::iter::repeat_n(false, 300));
+        assert_eq!(alarm(recovered).raised(), 0);
+    }
+
+    #[test]
+    fn partitions_are_told_apart() {
+        let mut alarm = alarm([true; 100]);
+        alarm.note(1, false);
+        assert_eq!(alarm.raised(), 1);
+        alarm.forget(0);
+        assert_eq!(alarm.raised(), 0);
+    }
+}
