@@ -3,6 +3,8 @@
 mod commands;
 mod crashes;
 mod intake;
+mod load;
+mod outages;
 mod process;
 mod replicas;
 mod world;

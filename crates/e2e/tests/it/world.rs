@@ -36,7 +36,12 @@ impl World {
 
     /// Starts the API and waits until it is ready. Returns it with its URL.
     pub(crate) async fn api(&self) -> (Process, String) {
-        let api = self.start("stamp-api", &[]);
+        self.api_with(&[]).await
+    }
+
+    /// The same with further variables.
+    pub(crate) async fn api_with(&self, variables: &[(&str, &str)]) -> (Process, String) {
+        let api = self.start("stamp-api", variables);
         let url = format!("http://{}", api.address("stamps").await);
         self.ready(&url).await;
         (api, url)
@@ -51,11 +56,24 @@ impl World {
     }
 
     pub(crate) async fn ready(&self, url: &str) {
-        let status = || async {
-            let answer = self.client.get(format!("{url}/readyz")).send().await.ok()?;
-            Some(answer.status().as_u16())
+        let readiness = || self.get(url, "/readyz");
+        let is_ready =
+            |answer: &Option<(u16, String)>| answer.as_ref().is_some_and(|(status, _)| *status == 200);
+        eventually(&format!("{url} is ready"), readiness, is_ready).await;
+    }
+
+    /// Waits until `/readyz` has this status and says this.
+    pub(crate) async fn readiness(&self, url: &str, status: u16, text: &str) {
+        let is_so = |answer: &Option<(u16, String)>| {
+            answer.as_ref().is_some_and(|(seen, body)| *seen == status && body.contains(text))
         };
-        eventually(&format!("{url} is ready"), status, |status| *status == Some(200)).await;
+        eventually(&format!("{url}/readyz is {status} {text:?}"), || self.get(url, "/readyz"), is_so).await;
+    }
+
+    /// Status and body; `None` where no complete answer came.
+    pub(crate) async fn get(&self, url: &str, path: &str) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("{url}{path}")).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// Asks for a stamp until it is processed.

@@ -1,0 +1,6 @@
+//! The API on a real PostgreSQL and a real Kafka.
+
+mod harness;
+mod hostile;
+mod takeover;
+mod wire;
