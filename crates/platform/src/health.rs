@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::kafka::reachability::Reachability;
@@ -99,6 +100,17 @@ fn outdated(missing: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", outdated(.0))]
 pub struct SchemaOutdated(String);
+
+/// Makes sure, without waiting for it, that the database serves this version: for commands that people type.
+///
+/// # Errors
+/// If the database can't be asked or its schema is older than this version needs.
+pub async fn require_database(database: &Database) -> anyhow::Result<()> {
+    match schema_state(database).await.context("the database can't be asked")? {
+        SchemaState::Usable => Ok(()),
+        SchemaState::Outdated { missing } => Err(SchemaOutdated(missing).into()),
+    }
+}
 
 /// Waits, for as long as it takes, until the database answers.
 ///

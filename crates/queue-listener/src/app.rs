@@ -70,6 +70,11 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         let partitions = poisoned.get();
         (partitions > 0).then(|| format!("too many records of {partitions} partitions become dead letters"))
     }));
+    let unreadable = metrics.unreadable.clone();
+    let health = health.desire(Box::new(move || {
+        (unreadable.get() > 0)
+            .then(|| "a partition stands still at a batch that can't be unpacked".to_owned())
+    }));
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {

@@ -5,6 +5,7 @@ use platform::settings::{Environment, ProcessSettings};
 use platform::{healthcheck, shutdown, telemetry};
 
 use crate::app;
+use crate::dlq::Dlq;
 use crate::settings::{ADMIN_ADDR, Settings};
 
 /// Takes stamp events from Kafka and processes them in batches, none later than its sender allowed.
@@ -17,10 +18,11 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Listens until SIGTERM or SIGINT; this is what happens without a command.
     Run,
+    Dlq(Dlq),
     /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready.
     Healthcheck,
 }
@@ -38,6 +40,7 @@ impl Cli {
                 telemetry::init(&environment)?;
                 app::start(settings, shutdown::on_signal()?)?.join().await
             }
+            Command::Dlq(dlq) => dlq.run(&environment).await,
             Command::Healthcheck => {
                 let process = ProcessSettings::from_environment(&environment, ADMIN_ADDR)?;
                 healthcheck::ready(process.admin_addr).await
@@ -55,5 +58,32 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_replay_and_purge_work_on_is_said_in_exactly_one_way() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        for right in [
+            "queue-listener dlq replay --id 1 2 --dry-run",
+            "queue-listener dlq replay --topic t --since 2026-01-01T00:00:00Z --rate 5 --json",
+            "queue-listener dlq replay --all --max-replays 1",
+            "queue-listener dlq purge --before 2026-01-01T00:00:00Z",
+            "queue-listener dlq --json purge --replayed",
+        ] {
+            assert!(parses(right), "{right}");
+        }
+        for wrong in [
+            "queue-listener dlq",
+            "queue-listener dlq replay",
+            "queue-listener dlq replay --all --id 1",
+            "queue-listener dlq replay --all --since 2026-01-01T00:00:00Z",
+            "queue-listener dlq replay --topic t --since yesterday",
+            "queue-listener dlq replay --all --rate 0",
+            "queue-listener dlq purge",
+            "queue-listener dlq purge --replayed --before 2026-01-01T00:00:00Z",
+            "queue-listener dlq show",
+        ] {
+            assert!(!parses(wrong), "{wrong}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! librdkafka runs its callbacks on the thread that polls, so this thread always polls. It waits for nothing
 //! but, for a bounded time, the pipeline: with the channel full it pauses its partitions and goes on polling.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel as reply_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use platform::clock::Clock;
@@ -56,6 +57,10 @@ const REVOKE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long leaving the group may take; the broker notices by itself later.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long after the last word of it a partition counts as standing still: the client tries a batch that it can't
+/// unpack twice a second.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
 /// Partitions and the offsets that may be committed for them.
 pub(crate) type Frontiers = Vec<(i32, i64)>;
 
@@ -93,7 +98,7 @@ impl Consumer {
             joined: channels.joined,
             assignments: Mutex::default(),
             topic: topic.to_owned(),
-            metrics,
+            metrics: metrics.clone(),
         };
         let client: BaseConsumer<Callbacks> = kafka
             .client_config()
@@ -119,8 +124,16 @@ impl Consumer {
         let consumer =
             Self { client: Arc::downgrade(&client), topic: topic.to_owned(), stop: Arc::clone(&stop), ended };
         let runtime = tokio::runtime::Handle::current();
-        let poller =
-            Poller { client, topic: topic.to_owned(), fetched: channels.fetched, clock, stop, runtime };
+        let poller = Poller {
+            client,
+            topic: topic.to_owned(),
+            fetched: channels.fetched,
+            clock,
+            stop,
+            runtime,
+            metrics,
+            unreadable: Cell::default(),
+        };
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             poller.run();
             // Dropping the client leaves the group.
@@ -177,11 +190,15 @@ struct Poller {
     clock: Arc<dyn Clock>,
     stop: Arc<OnceLock<Frontiers>>,
     runtime: tokio::runtime::Handle,
+    metrics: Metrics,
+    /// When the client last met a batch that it can't unpack.
+    unreadable: Cell<Option<Instant>>,
 }
 
 impl Poller {
     fn run(&self) {
         while !self.stopping() {
+            self.forget_standstill();
             let mut chunk = Fetched::default();
             self.fetch(POLL, &mut chunk);
             let nothing = chunk.records.is_empty() && chunk.ends.is_empty();
@@ -212,7 +229,7 @@ impl Poller {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     chunk.ends.extend(self.client.context().reached_end(partition));
                 }
-                Some(Err(error)) => Self::report(&error),
+                Some(Err(error)) => self.report(&error),
             }
             wait = Duration::ZERO;
         }
@@ -276,11 +293,33 @@ impl Poller {
         delivered
     }
 
-    fn report(error: &KafkaError) {
+    fn forget_standstill(&self) {
+        if self.unreadable.get().is_some_and(|last| last.elapsed() > STANDSTILL) {
+            self.unreadable.set(None);
+            self.metrics.unreadable.set(0);
+        }
+    }
+
+    fn report(&self, error: &KafkaError) {
         match error.rdkafka_error_code() {
             // Said by the reachability probe.
             Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {
                 tracing::debug!(error = error.to_string(), "the brokers are away");
+            }
+            // What the client can't unpack it can't hand over either, not even as a dead letter.
+            Some(
+                RDKafkaErrorCode::BadCompression
+                | RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::InvalidMessage
+                | RDKafkaErrorCode::MessageSizeTooLarge,
+            ) => {
+                if self.unreadable.replace(Some(Instant::now())).is_none() {
+                    tracing::error!(
+                        error = error.to_string(),
+                        "a partition stands still at a batch that can't be unpacked: move its offset by hand"
+                    );
+                }
+                self.metrics.unreadable.set(1);
             }
             _ => tracing::warn!(error = error.to_string(), "Kafka reports an error"),
         }

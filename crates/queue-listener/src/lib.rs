@@ -10,8 +10,12 @@ pub mod app;
 pub mod cli;
 
 mod consumer;
+mod dlq;
 mod metrics;
 mod pipeline;
 mod record;
+mod replay;
+mod screening;
 pub mod settings;
+mod text;
 mod writer;

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) rebalances: IntCounter,
     pub(crate) commit_duration: Histogram,
     pub(crate) poisoned: IntGauge,
+    pub(crate) unreadable: IntGauge,
 }
 
 impl Metrics {
@@ -60,6 +61,11 @@ impl Metrics {
                 registry,
                 "queue_listener_poisoned_partitions",
                 "Partitions of whose last 1,000 records more than a fifth died, or the last 100.",
+            )?,
+            unreadable: gauge(
+                registry,
+                "queue_listener_unreadable",
+                "1 while a partition stands still at a batch that the client library can't unpack, else 0.",
             )?,
             commit_duration: histogram(
                 registry,

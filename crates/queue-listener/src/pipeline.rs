@@ -5,7 +5,7 @@
 //! `min_batch_size`. The rest is admitted to the pending set. Whenever the writer is free, the batching rule
 //! says what leaves; all batches that are ready go into one transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::alarm::Alarm;
 use crate::consumer::{Consumer, Control, Fetched, Frontiers};
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::screening::{Chunk, Screened};
 use crate::writer::{Unwritable, Writer, Written};
 
 /// Stamps in one transaction, unless a single batch is larger.
@@ -119,14 +120,6 @@ async fn sleep(wake: Wake, clock: &dyn Clock) {
         Wake::Backlog(until) => tokio::time::sleep_until(until).await,
         Wake::Never => std::future::pending().await,
     }
-}
-
-/// A chunk that was looked up.
-struct Screened {
-    ends: Vec<(i32, u32)>,
-    stamps: Vec<Message>,
-    processed: HashSet<String>,
-    buried: Vec<Position>,
 }
 
 /// Batches that were written.
@@ -280,34 +273,32 @@ impl Pipeline {
         let _late = reply.send(frontiers);
     }
 
-    fn on_fetched(&mut self, chunk: Fetched) {
-        let (mut stamps, mut letters, mut buried) = (Vec::new(), Vec::new(), Vec::new());
-        for record in chunk.records {
+    fn on_fetched(&mut self, fetched: Fetched) {
+        let mut chunk = Chunk { ends: fetched.ends, ..Chunk::default() };
+        for record in fetched.records {
             match record {
                 Record::Stamp(message) if self.ledgers.receive(message.position) => {
                     self.alarm.note(message.position.partition, false);
                     if self.pending.contains(message.stamp.object_cid()) {
                         self.admit(message);
                     } else {
-                        stamps.push(message);
+                        chunk.stamps.push(message);
                     }
                 }
                 Record::Dead(position, letter) if self.ledgers.receive(position) => {
                     self.alarm.note(position.partition, true);
-                    letters.push(*letter);
-                    buried.push(position);
+                    chunk.letters.push(*letter);
+                    chunk.buried.push(position);
                 }
-                Record::Stamp(_) | Record::Dead(..) => {}
+                // No news for the alarm: whoever replays them knows about them.
+                Record::Replay(replay) if self.ledgers.receive(replay.position) => {
+                    chunk.replays.push(*replay);
+                }
+                Record::Stamp(_) | Record::Dead(..) | Record::Replay(_) => {}
             }
         }
-        let (writer, ends) = (Arc::clone(&self.writer), chunk.ends);
-        let ids: Vec<String> =
-            stamps.iter().map(|message| message.stamp.object_cid().as_str().to_owned()).collect();
-        self.screening = Some(tokio::spawn(async move {
-            let (processed, burial) = tokio::join!(writer.processed_among(&ids), writer.bury(&letters));
-            burial?;
-            Ok(Screened { ends, stamps, processed: processed?, buried })
-        }));
+        let writer = Arc::clone(&self.writer);
+        self.screening = Some(tokio::spawn(async move { chunk.screen(&writer).await }));
     }
 
     fn on_screened(&mut self, screened: Screened) {

@@ -7,12 +7,14 @@ use std::ops::Range;
 use domain::batch::policy::Trigger;
 use domain::event;
 use platform::kafka::KafkaSettings;
+use platform::postgres::dead_letters::replays::{self, Claim, Verdict};
 use platform::postgres::dead_letters::{self, DeadLetter};
 use platform::postgres::processing::{self, Member, Processed};
 use platform::postgres::{Database, DatabaseError, ErrorClass};
 use platform::retry::Backoff;
 
-use crate::record;
+use crate::record::{self, Record};
+use crate::replay::Replay;
 
 /// Writes for one listener.
 pub(crate) struct Writer {
@@ -106,6 +108,36 @@ impl Writer {
         Ok(())
     }
 
+    /// Finds out which records repeat dead letters, and settles those. Returns what each record is, and whether it
+    /// repeats one.
+    pub(crate) async fn settle(&self, replays: Vec<Replay>) -> Result<Vec<(Record, bool)>, Unwritable> {
+        if replays.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claims: Vec<Claim> = replays.iter().map(|replay| replay.claim.clone()).collect();
+        let found = self.recognise(&claims).await?;
+        let genuine = replays.iter().zip(&found);
+        let verdicts: Vec<Verdict> =
+            genuine.filter_map(|(replay, id)| Some(replay.verdict((*id)?))).collect();
+        self.pass(&verdicts).await?;
+        let records = replays.into_iter().zip(found);
+        Ok(records.map(|(replay, id)| (replay.into_record(id.is_some()), id.is_some())).collect())
+    }
+
+    async fn recognise(&self, claims: &[Claim]) -> Result<Vec<Option<i64>>, Unwritable> {
+        patiently("replays can't be looked up", || replays::recognise(&self.database, claims)).await
+    }
+
+    async fn pass(&self, verdicts: &[Verdict]) -> Result<(), Unwritable> {
+        if verdicts.is_empty() {
+            return Ok(());
+        }
+        patiently("replays can't be settled", || replays::settle(&self.database, verdicts)).await?;
+        let understood = verdicts.iter().filter(|verdict| verdict.understood).count();
+        tracing::info!(replays = verdicts.len(), understood, "dead letters were replayed");
+        Ok(())
+    }
+
     /// Makes a dead letter of a stamp that the database refuses, with the bytes that Kafka still has.
     async fn bury_refused(&self, member: &Member, error: &DatabaseError) -> Result<(), Unwritable> {
         let detail = error.to_string();
@@ -114,18 +146,29 @@ impl Writer {
         let read = tokio::task::spawn_blocking(move || {
             record::read_again(&config, &topic, partition, offset, "refused_by_database", &detail)
         });
-        let letter = read.await.ok().flatten().unwrap_or_else(|| DeadLetter {
-            topic: self.topic.clone(),
-            partition,
-            offset,
-            timestamp: -1,
-            key: Some(member.stamp.object_cid().as_str().into()),
-            value: Some(event::encode(&member.stamp)),
-            headers: serde_json::json!([]),
-            reason: "refused_by_database".to_owned(),
-            detail: format!("{error} (the record can't be read again; this is what it said)"),
+        let (letter, claim) = read.await.ok().flatten().unwrap_or_else(|| {
+            let letter = DeadLetter {
+                topic: self.topic.clone(),
+                partition,
+                offset,
+                timestamp: -1,
+                key: Some(member.stamp.object_cid().as_str().into()),
+                value: Some(event::encode(&member.stamp)),
+                headers: serde_json::json!([]),
+                reason: "refused_by_database".to_owned(),
+                detail: format!("{error} (the record can't be read again; this is what it said)"),
+            };
+            (letter, None)
         });
-        self.bury(&[letter]).await
+        // A replay that was understood and is refused after all is one that came back.
+        let found = self.recognise(claim.as_slice()).await?.pop().flatten();
+        match claim.zip(found) {
+            Some((claim, id)) => {
+                let replays = claim.replays;
+                self.pass(&[Verdict { id, replays, understood: false }]).await
+            }
+            None => self.bury(&[letter]).await,
+        }
     }
 }
 

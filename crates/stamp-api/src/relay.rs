@@ -35,6 +35,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Rows of a retired owner that are read, published and acknowledged together.
 const PAGE: i64 = 5_000;
+/// How long giving the outbox up at the end may take.
+const ABANDON_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait while the producer's queue is full.
 const FULL: Duration = Duration::from_millis(20);
 
@@ -138,8 +140,12 @@ impl Owners {
 /// Keeps the owners alive until `stop`.
 pub async fn keep_owners(owners: Arc<Owners>, gauges: Gauges, stop: CancellationToken) {
     loop {
-        if let Err(error) = owners.beat().await {
-            tracing::warn!(error = error.to_string(), "the outbox's owner can't be renewed");
+        match stop.run_until_cancelled(owners.beat()).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::warn!(error = error.to_string(), "the outbox's owner can't be renewed");
+            }
         }
         gauges.show(&owners.outbox);
         if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
@@ -378,8 +384,10 @@ impl Publisher {
 /// The end of a process's outbox: its mark is stored, and what lies above is anybody's.
 pub async fn abandon(owners: &Owners) {
     let (owner, backlog) = (owners.outbox.owner(), owners.outbox.backlog());
-    if let Err(error) = intake::abandon(&owners.database, owner.id, backlog.published_through).await {
-        tracing::warn!(error = error.to_string(), "the outbox is taken over after a few seconds of silence");
+    let abandoned = intake::abandon(&owners.database, owner.id, backlog.published_through);
+    let abandoned = tokio::time::timeout(ABANDON_LIMIT, abandoned).await;
+    if !matches!(abandoned, Ok(Ok(()))) {
+        tracing::warn!("the outbox can't be given up; it is taken over after a few seconds of silence");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use platform::kafka::topics::{TopicSpec, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -102,16 +102,6 @@ impl TestTopic {
         producer.flush(LIMIT).expect("Kafka takes the record");
     }
 
-    /// SCRATCH
-    pub fn send_zstd(&self, key: &str, value: &[u8]) {
-        static P: std::sync::OnceLock<BaseProducer> = std::sync::OnceLock::new();
-        let p = P.get_or_init(|| producer_config().set("compression.type", "zstd").create().expect("a producer"));
-        while p.send(BaseRecord::to(&self.name).key(key).payload(value)).is_err() {
-            p.poll(Duration::from_millis(10));
-        }
-        p.flush(LIMIT).expect("x");
-    }
-
     /// Publishes the event of a stamp.
     pub fn send_stamp(&self, object_cid: &str, time_tolerance: i32, created_date: &str) {
         let event = format!(
@@ -169,6 +159,14 @@ impl TestTopic {
             .filter_map(|element| element.offset().to_raw())
             .filter(|raw| *raw > 0)
             .sum()
+    }
+
+    /// Moves a group's offset in partition 0 by hand, as an operator does while no member is there.
+    pub fn move_offset(&self, group: &str, offset: i64) {
+        let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
+        let mut position = TopicPartitionList::new();
+        position.add_partition_offset(&self.name, 0, Offset::Offset(offset)).expect("an offset");
+        consumer.commit(&position, CommitMode::Sync).expect("the group takes the offset");
     }
 
     /// Deletes the topic.

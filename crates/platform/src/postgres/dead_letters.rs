@@ -1,4 +1,8 @@
-//! Records that could not be understood.
+//! Records that could not be understood: storing them, replaying them ([`replays`]), looking at them
+//! ([`queries`]).
+
+pub mod queries;
+pub mod replays;
 
 use std::time::Duration;
 

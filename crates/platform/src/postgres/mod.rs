@@ -77,7 +77,18 @@ impl Database {
     where
         F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
     {
-        let deadline = tokio::time::Instant::now() + QUESTION_LIMIT;
+        self.ask_within(QUESTION_LIMIT, question).await
+    }
+
+    /// The same for what may take longer.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    async fn ask_within<T, F>(&self, limit: Duration, question: F) -> Result<T, DatabaseError>
+    where
+        F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
+    {
+        let deadline = tokio::time::Instant::now() + limit;
         let mut connection = tokio::time::timeout_at(deadline, self.diesel.get()).await??;
         match tokio::time::timeout_at(deadline, question(&mut connection)).await {
             Ok(answer) => Ok(answer?),

@@ -43,6 +43,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    dead_letters (id) {
+        id -> Int8,
+        topic -> Text,
+        partition -> Int4,
+        offset -> Int8,
+        timestamp -> Int8,
+        key -> Nullable<Bytea>,
+        value -> Nullable<Bytea>,
+        headers -> Jsonb,
+        reason -> Text,
+        detail -> Text,
+        received_at -> Timestamptz,
+        replays -> Int4,
+        replayed_at -> Nullable<Timestamptz>,
+        resolved_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     __diesel_schema_migrations (version) {
         version -> Varchar,
         run_on -> Timestamp,

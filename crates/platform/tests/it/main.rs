@@ -3,6 +3,7 @@
 mod intake;
 mod migrations;
 mod processing;
+mod replays;
 mod tls_kafka;
 mod tls_postgres;
 mod values;

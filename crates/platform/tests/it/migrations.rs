@@ -5,7 +5,7 @@ use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 use platform::postgres::Database;
 use platform::postgres::migrations::{MIGRATIONS, SchemaState, migrate, schema_state};
-use platform::postgres::schema::{batches, processed_stamps, stamp_states};
+use platform::postgres::schema::{batches, dead_letters, processed_stamps, stamp_states};
 use test_support::TestDatabase;
 
 /// Every column, index, constraint and view, one a line.
@@ -77,6 +77,12 @@ async fn the_database_has_every_column_that_the_queries_name() {
         .execute(&mut connection)
         .await
         .expect("processed_stamps");
+    dead_letters::table
+        .select(dead_letters::all_columns)
+        .limit(0)
+        .execute(&mut connection)
+        .await
+        .expect("dead_letters");
     stamp_states::table
         .select(stamp_states::all_columns)
         .limit(0)

@@ -1,5 +1,7 @@
 //! A listener in the test's own process, with a database, a topic and a group of its own.
 
+use std::process::{Command, Stdio};
+
 use platform::settings::Environment;
 use platform::shutdown::CancellationToken;
 use queue_listener::app::{self, Running};
@@ -44,6 +46,42 @@ impl World {
         let stop = CancellationToken::new();
         let settings = Settings::from_environment(&environment).expect("valid settings");
         Listener { running: app::start(settings, stop.clone()).expect("a listener"), stop }
+    }
+
+    /// A `queue-listener dlq …` that is to be run.
+    pub(crate) fn dlq_command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_queue-listener"));
+        command
+            .arg("dlq")
+            .args(arguments.split_whitespace())
+            .env("DATABASE_URL", self.database.url())
+            .env("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `queue-listener dlq …`: its exit code and what it printed.
+    pub(crate) fn try_dlq(&self, arguments: &str) -> (Option<i32>, String) {
+        let output = self.dlq_command(arguments).output().expect("the program can be run");
+        if !output.status.success() {
+            println!("{arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        (output.status.code(), String::from_utf8(output.stdout).expect("it prints text"))
+    }
+
+    /// The same for a command that succeeds: its last line.
+    pub(crate) fn dlq(&self, arguments: &str) -> String {
+        let (code, printed) = self.try_dlq(arguments);
+        assert_eq!(code, Some(0), "{arguments}: {printed}");
+        printed.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Stores a dead letter of the topic, as if it had been read long ago at this offset. Returns its number.
+    pub(crate) async fn bury(&self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> i64 {
+        let sql = r#"INSERT INTO dead_letters (topic, partition, "offset", "timestamp", key, value, reason, detail)
+                     VALUES ($1, 7, $2, 1767225600000, $3, $4, 'not_json', 'A test.') RETURNING id"#;
+        self.database.query(sql, &[&self.topic.name(), &offset, &key, &value]).await[0].get(0)
     }
 
     /// The server's time, so many minutes ago.

@@ -2,7 +2,9 @@
 
 mod batching;
 mod dead_letters;
+mod dlq;
 mod harness;
 mod offsets;
 mod poison;
+mod replays;
 mod wire;

@@ -147,6 +147,31 @@ async fn an_api_that_was_cut_off_for_longer_than_the_silence_is_taken_over_and_g
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_whose_commit_was_answered_into_the_void_is_published_and_the_same_request_is_409() {
+    let world = World::new().await;
+    let (mut link, url) = world.database.proxied().await;
+    let api = world.serve(&[("DATABASE_URL", &url)]).await;
+    // Another's stamp of this name holds the statement up until its answer can't come through any more.
+    let other = world.database.connect().await;
+    let same =
+        "BEGIN; INSERT INTO stamps (object_cid, time_tolerance, created_date) VALUES ('lost', 1, now())";
+    other.batch_execute(same).await.expect("inserted");
+    let (answer, ()) = tokio::join!(api.create("lost"), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("it waits", || world.database.number(waiting), |count| *count > 0).await;
+        link.freeze();
+        other.batch_execute("ROLLBACK").await.expect("it was never there");
+    });
+    assert_eq!(answer.status, 503, "{answer:?}");
+    eventually("it is stored all the same", || world.stamps(), |count| *count == 1).await;
+    link.restore().await;
+    everything_is_published(&world).await;
+    assert_eq!(api.create("lost").await.status, 409);
+    api.stop().await;
+}
+
 /// Every stamp is in the topic, once or more often.
 async fn everything_is_published(world: &World) {
     let sql = "SELECT object_cid FROM stamps ORDER BY object_cid";

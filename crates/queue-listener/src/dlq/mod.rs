@@ -1,0 +1,83 @@
+//! `queue-listener dlq`: what operators do with dead letters.
+//!
+//! [`list`] and [`show`] look, [`replay`] publishes them once more, [`purge`] removes them. Everything that is
+//! printed goes through [`output`], which lets nothing through that a terminal would obey.
+
+mod list;
+mod output;
+mod publisher;
+mod purge;
+mod replay;
+mod show;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use domain::stamp::{InvalidDate, parse_date};
+use platform::health::require_database;
+use platform::postgres::Database;
+use platform::postgres::dead_letters::queries::{self, Filter};
+use platform::settings::{DatabaseSettings, Environment};
+
+use self::output::Output;
+
+/// Lists, shows, replays and removes dead letters: the records that could not be understood.
+#[derive(Debug, Args)]
+pub(crate) struct Dlq {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object a line, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::List),
+    Show(show::Show),
+    Replay(replay::Replay),
+    Purge(purge::Purge),
+}
+
+impl Dlq {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// If a setting is wrong, a dead letter is missing, or PostgreSQL or Kafka don't do their part.
+    pub(crate) async fn run(self, environment: &Environment) -> anyhow::Result<()> {
+        let settings = DatabaseSettings::from_environment(environment)?;
+        let database = Database::new(&settings, "queue-listener dlq")?;
+        let output = Output { json: self.json };
+        match self.command {
+            Command::List(list) => list.run(&database, output).await,
+            Command::Show(show) => show.run(&database, output).await,
+            Command::Replay(replay) => replay.run(&database, environment, output).await,
+            Command::Purge(purge) => purge.run(&database, output).await,
+        }
+    }
+}
+
+/// A point in time on the command line.
+fn time(text: &str) -> Result<DateTime<Utc>, InvalidDate> {
+    parse_date(text)
+}
+
+/// Selects dead letters: their numbers and about how many bytes each takes.
+///
+/// # Errors
+/// If one that was named does not exist.
+async fn select(
+    database: &Database,
+    named: Option<&[i64]>,
+    filter: &Filter,
+) -> anyhow::Result<Vec<(i64, i32)>> {
+    require_database(database).await?;
+    if let Some(named) = named {
+        let there = Filter { ids: Some(named.to_vec()), ..Filter::default() };
+        let there = queries::select(database, there).await?;
+        let is_there = |id: &i64| there.iter().any(|(there, _)| there == id);
+        if let Some(missing) = named.iter().find(|id| !is_there(id)) {
+            anyhow::bail!("there is no dead letter {missing}; nothing was changed");
+        }
+    }
+    Ok(queries::select(database, filter.clone()).await?)
+}

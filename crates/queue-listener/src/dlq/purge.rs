@@ -1,0 +1,52 @@
+//! `dlq purge`
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use platform::postgres::Database;
+use platform::postgres::dead_letters::queries::{self, Filter};
+
+use super::output::{Changes, Output};
+use super::{select, time};
+
+/// Rows that are removed together.
+const PAGE: usize = 1_000;
+
+/// Removes dead letters for good.
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    #[command(flatten)]
+    selector: Selector,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Selector {
+    /// These.
+    #[arg(long, value_name = "N", num_args = 1..)]
+    id: Option<Vec<i64>>,
+    /// All that were stored before this time (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    before: Option<DateTime<Utc>>,
+    /// All that were replayed and understood.
+    #[arg(long)]
+    replayed: bool,
+}
+
+impl Purge {
+    pub(super) async fn run(self, database: &Database, output: Output) -> anyhow::Result<()> {
+        let Selector { id, before, replayed } = self.selector;
+        let filter = Filter { ids: id.clone(), before, resolved: replayed, ..Filter::default() };
+        let selected = select(database, id.as_deref(), &filter).await?;
+        let mut changes = Changes { selected: selected.len(), dry_run: self.dry_run, ..Changes::default() };
+        if !self.dry_run {
+            for page in selected.chunks(PAGE) {
+                let ids = Some(page.iter().map(|(id, _)| *id).collect());
+                changes.changed += queries::purge(database, Filter { ids, ..filter.clone() }).await?;
+            }
+        }
+        output.changes(changes)
+    }
+}
