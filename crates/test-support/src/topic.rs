@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use uuid::Uuid;
 
+use crate::patience::eventually;
 use crate::stack::stack;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -161,12 +162,15 @@ impl TestTopic {
             .sum()
     }
 
-    /// Moves a group's offset in partition 0 by hand, as an operator does while no member is there.
-    pub fn move_offset(&self, group: &str, offset: i64) {
+    /// Moves a group's offset in partition 0 by hand, as an operator does while no member is there. A member that
+    /// could not leave in time is waited for until its session ends.
+    pub async fn move_offset(&self, group: &str, offset: i64) {
         let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
         let mut position = TopicPartitionList::new();
         position.add_partition_offset(&self.name, 0, Offset::Offset(offset)).expect("an offset");
-        consumer.commit(&position, CommitMode::Sync).expect("the group takes the offset");
+        let commit =
+            || async { consumer.commit(&position, CommitMode::Sync).map_err(|error| error.to_string()) };
+        eventually("the group takes the offset", commit, Result::is_ok).await.expect("it does");
     }
 
     /// Deletes the topic.

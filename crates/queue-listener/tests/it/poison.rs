@@ -285,7 +285,7 @@ async fn a_batch_that_cannot_be_unpacked_stops_its_partition_and_says_so_until_t
     assert!(listener.get("/metrics").await.contains("queue_listener_unreadable 1"));
     listener.stop().await;
     assert_eq!(world.topic.committed("user_group"), 1, "nothing is skipped by itself");
-    world.topic.move_offset("user_group", 2);
+    world.topic.move_offset("user_group", 2).await;
     let listener = world.listen(&[]);
     world.processed(2).await;
     eventually("it is ready", || listener.get("/readyz"), |text| text.contains("\"ready\"")).await;
