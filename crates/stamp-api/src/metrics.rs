@@ -119,6 +119,6 @@ mod tests {
         let mut names: Vec<String> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();
         names.sort();
-        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING]);
+        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING, SWEPT]);
     }
 }
