@@ -53,12 +53,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let database = Database::new(&settings.database, "queue-listener")?;
-    let topic = TopicSpec {
-        name: settings.topics.stamp_topic.clone(),
-        partitions: settings.topics.stamp_topic_partitions,
-        replication_factor: settings.topics.replication_factor,
-        retention: settings.topics.retention(),
-    };
+    let topic = TopicSpec::of_stamps(&settings.topics);
     let kafka = reachability::watch(settings.kafka.client_config(), vec![topic], stop.clone());
     let joined = Arc::new(AtomicBool::new(false));
     let has_joined = Arc::clone(&joined);

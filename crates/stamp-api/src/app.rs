@@ -72,8 +72,11 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let database = Database::new(&settings.database, "stamp-api")?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let state = Arc::new(AppState::new(database.clone(), max_time_tolerance));
-    let kafka =
-        reachability::watch(settings.kafka.client_config(), vec![stamp_topic(&settings)], stop.clone());
+    let kafka = reachability::watch(
+        settings.kafka.client_config(),
+        vec![TopicSpec::of_stamps(&settings.topics)],
+        stop.clone(),
+    );
     let watched = Arc::clone(&state);
     let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
     let health = Arc::new(Health::new(database, kafka).require(Box::new(closed)));
@@ -95,15 +98,6 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
     Ok(Running { http: http_address, admin: admin_address, supervisor })
-}
-
-fn stamp_topic(settings: &Settings) -> TopicSpec {
-    TopicSpec {
-        name: settings.topics.stamp_topic.clone(),
-        partitions: settings.topics.stamp_topic_partitions,
-        replication_factor: settings.topics.replication_factor,
-        retention: settings.topics.retention(),
-    }
 }
 
 fn http_server(settings: &Settings, shared: Shared) -> anyhow::Result<(Server, SocketAddr)> {

@@ -8,6 +8,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::settings::TopicSettings;
+
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A topic as it should be.
@@ -21,6 +23,18 @@ pub struct TopicSpec {
     pub replication_factor: i32,
     /// How long it must keep a record.
     pub retention: Duration,
+}
+
+impl TopicSpec {
+    /// The topic of stamp events, which either service makes.
+    pub fn of_stamps(settings: &TopicSettings) -> Self {
+        Self {
+            name: settings.stamp_topic.clone(),
+            partitions: settings.stamp_topic_partitions,
+            replication_factor: settings.replication_factor,
+            retention: settings.retention(),
+        }
+    }
 }
 
 /// Makes the topic if it is missing, and warns if it exists and drops records too early.
