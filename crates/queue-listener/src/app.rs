@@ -70,6 +70,11 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         (unreadable.get() > 0)
             .then(|| "a partition stands still at a batch that can't be unpacked".to_owned())
     }));
+    let silent = metrics.silent.clone();
+    let health = health.desire(Box::new(move || {
+        let partitions = silent.get();
+        (partitions > 0).then(|| format!("{partitions} partitions have records of which none comes"))
+    }));
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {

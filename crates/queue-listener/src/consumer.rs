@@ -3,22 +3,28 @@
 //! librdkafka runs its callbacks on the thread that polls, so this thread always polls. It waits for nothing
 //! but, for a bounded time, the pipeline: with the channel full it pauses its partitions and goes on polling.
 
+mod callbacks;
+#[cfg(test)]
+mod tests;
+mod watchdog;
+
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel as reply_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use platform::clock::Clock;
 use platform::kafka::KafkaSettings;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
+
+use self::callbacks::{Assignments, Callbacks, Shared};
+use self::watchdog::Watchdog;
 
 use crate::metrics::Metrics;
 use crate::record::Record;
@@ -52,24 +58,40 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a full channel is waited for before the partitions are paused: a pause throws away what the client
 /// has fetched ahead.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a rebalance waits for the write that is under way.
-const REVOKE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long leaving the group may take; the broker notices by itself later.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
+/// How long going back to the start of a partition may take.
+const SEEK_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long after the last word of it a partition counts as standing still: the client tries a batch that it can't
 /// unpack twice a second.
 const STANDSTILL: Duration = Duration::from_secs(10);
+/// How long a partition that has records may be silent: far longer than a fetch, a rebalance or a new leader takes.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Partitions and the offsets that may be committed for them.
 pub(crate) type Frontiers = Vec<(i32, i64)>;
 
 /// A running consumer.
 pub(crate) struct Consumer {
-    client: Weak<BaseConsumer<Callbacks>>,
+    client: CurrentClient,
     topic: String,
     stop: Arc<OnceLock<Frontiers>>,
     ended: oneshot::Receiver<()>,
+}
+
+/// The client that is in use; a fresh one may take its place.
+#[derive(Clone, Default)]
+struct CurrentClient(Arc<Mutex<Weak<BaseConsumer<Callbacks>>>>);
+
+impl CurrentClient {
+    fn get(&self) -> Option<Arc<BaseConsumer<Callbacks>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    fn set(&self, client: &Arc<BaseConsumer<Callbacks>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(client);
+    }
 }
 
 /// What the poll thread works with.
@@ -93,51 +115,34 @@ impl Consumer {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let callbacks = Callbacks {
-            control: channels.control,
-            joined: channels.joined,
-            assignments: Mutex::default(),
-            topic: topic.to_owned(),
-            metrics: metrics.clone(),
+        let Channels { fetched, control, joined } = channels;
+        let assignments = Mutex::<Assignments>::default();
+        let shared = Shared { topic: topic.to_owned(), control, joined, metrics, assignments };
+        let clients = Clients {
+            kafka: kafka.clone(),
+            group_id: group_id.to_owned(),
+            shared: Arc::new(shared),
+            silence: SILENCE,
         };
-        let client: BaseConsumer<Callbacks> = kafka
-            .client_config()
-            .set("group.id", group_id)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "10000")
-            .set("heartbeat.interval.ms", "3000")
-            // The default of a second halves the rate once the local queue has been full.
-            .set("fetch.queue.backoff.ms", "10")
-            // Bounds how long a backlog's last records wait for the word that there are no more.
-            .set("fetch.wait.max.ms", "100")
-            .set("queued.max.messages.kbytes", "32768")
-            .set("statistics.interval.ms", "2000")
-            .create_with_context(callbacks)
-            .context("the Kafka consumer can't be made")?;
-        client.subscribe(&[topic])?;
-        let client = Arc::new(client);
+        Self::start_with(clients, fetched, clock)
+    }
+
+    fn start_with(clients: Clients, fetched: Sender<Fetched>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let watched = clients.connect()?;
+        let current = CurrentClient::default();
+        current.set(&watched.client);
         let (stop, (ended_sender, ended)) = (Arc::new(OnceLock::new()), oneshot::channel());
-        let consumer =
-            Self { client: Arc::downgrade(&client), topic: topic.to_owned(), stop: Arc::clone(&stop), ended };
-        let runtime = tokio::runtime::Handle::current();
-        let poller = Poller {
-            client,
-            topic: topic.to_owned(),
-            fetched: channels.fetched,
-            clock,
-            stop,
-            runtime,
-            metrics,
-            unreadable: Cell::default(),
+        let consumer = Self {
+            client: current.clone(),
+            topic: clients.shared.topic.clone(),
+            stop: Arc::clone(&stop),
+            ended,
         };
+        let runtime = tokio::runtime::Handle::current();
+        let poller =
+            Poller { clients, watched, current, fetched, clock, stop, runtime, unreadable: Cell::default() };
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             poller.run();
-            // Dropping the client leaves the group.
-            drop(poller);
             let _nobody_waits = ended_sender.send(());
         })?;
         Ok(consumer)
@@ -145,7 +150,7 @@ impl Consumer {
 
     /// Commits frontiers without waiting; what fails is committed with the next ones.
     pub(crate) fn commit(&self, frontiers: &[(i32, i64)]) {
-        if let Some(client) = self.client.upgrade() {
+        if let Some(client) = self.client.get() {
             report(commit(&client, &self.topic, frontiers, CommitMode::Async));
         }
     }
@@ -183,21 +188,99 @@ fn report(result: KafkaResult<()>) {
     }
 }
 
-struct Poller {
+/// Makes the clients, one after the other.
+struct Clients {
+    kafka: KafkaSettings,
+    group_id: String,
+    shared: Arc<Shared>,
+    silence: Duration,
+}
+
+/// A client that is looked after.
+struct Watched {
     client: Arc<BaseConsumer<Callbacks>>,
-    topic: String,
+    /// Set by the watchdog: nothing more is to be expected of this client.
+    stuck: Arc<AtomicBool>,
+}
+
+impl Clients {
+    /// Subscribes with a new client.
+    fn connect(&self) -> anyhow::Result<Watched> {
+        const DEFAULTS: [(&str, &str); 6] = [
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "3000"),
+            // The default of a second halves the rate once the local queue has been full.
+            ("fetch.queue.backoff.ms", "10"),
+            // Bounds how long a backlog's last records wait for the word that there are no more.
+            ("fetch.wait.max.ms", "100"),
+            ("queued.max.messages.kbytes", "32768"),
+            ("statistics.interval.ms", "2000"),
+        ];
+        let client: BaseConsumer<Callbacks> = self
+            .kafka
+            .client_config_with(&DEFAULTS)
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .create_with_context(Callbacks::new(Arc::clone(&self.shared)))
+            .context("the Kafka consumer can't be made")?;
+        client.subscribe(&[&self.shared.topic])?;
+        let (client, stuck) = (Arc::new(client), Arc::new(AtomicBool::new(false)));
+        let watchdog = Watchdog { kafka: self.kafka.client_config(), silence: self.silence };
+        tokio::spawn(watchdog.watch(Arc::downgrade(&client), Arc::clone(&stuck)));
+        Ok(Watched { client, stuck })
+    }
+}
+
+impl Watched {
+    /// Leaves the group, which calls back to give the partitions back. A client that hangs is left to itself after
+    /// a few seconds.
+    fn close(self, shared: &Shared) {
+        let (sender, closed) = mpsc::channel();
+        let client = Arc::clone(&self.client);
+        drop(self);
+        let context = Arc::clone(client.context());
+        // Dropping the client leaves the group, and may block.
+        let closing = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
+            drop(client);
+            let _nobody_waits = sender.send(());
+        });
+        if closing.is_err() || closed.recv_timeout(CLOSE_PATIENCE).is_err() {
+            tracing::warn!("the group was not left in time; its broker will notice");
+        }
+        context.replaced.store(true, Ordering::Release);
+        shared.lose_everything();
+    }
+}
+
+struct Poller {
+    clients: Clients,
+    watched: Watched,
+    current: CurrentClient,
     fetched: Sender<Fetched>,
     clock: Arc<dyn Clock>,
     stop: Arc<OnceLock<Frontiers>>,
     runtime: tokio::runtime::Handle,
-    metrics: Metrics,
     /// When the client last met a batch that it can't unpack.
     unreadable: Cell<Option<Instant>>,
 }
 
 impl Poller {
-    fn run(&self) {
+    fn run(mut self) {
         while !self.stopping() {
+            if self.watched.stuck.load(Ordering::Acquire) {
+                match self.with_a_fresh_client() {
+                    Ok(poller) => self = poller,
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "no fresh consumer can be made");
+                        return;
+                    }
+                }
+            }
+            self.rewind();
             self.forget_standstill();
             let mut chunk = Fetched::default();
             self.fetch(POLL, &mut chunk);
@@ -207,8 +290,40 @@ impl Poller {
             }
         }
         if let Some(frontiers) = self.stop.get() {
-            report(commit(&self.client, &self.topic, frontiers, CommitMode::Sync));
+            report(commit(self.client(), self.topic(), frontiers, CommitMode::Sync));
         }
+    }
+
+    fn with_a_fresh_client(self) -> anyhow::Result<Self> {
+        let Self { clients, watched, current, fetched, clock, stop, runtime, unreadable } = self;
+        watched.close(&clients.shared);
+        let watched = {
+            let _runtime = runtime.enter();
+            clients.connect()?
+        };
+        current.set(&watched.client);
+        Ok(Self { clients, watched, current, fetched, clock, stop, runtime, unreadable })
+    }
+
+    /// Goes back to the start of partitions that were made again; their lower offsets begin a new assignment.
+    fn rewind(&self) {
+        for partition in self.clients.shared.take_rewound() {
+            if let Err(error) = self.client().seek(self.topic(), partition, Offset::Beginning, SEEK_LIMIT) {
+                tracing::warn!(
+                    partition,
+                    error = error.to_string(),
+                    "the partition can't be read from its start"
+                );
+            }
+        }
+    }
+
+    fn client(&self) -> &BaseConsumer<Callbacks> {
+        &self.watched.client
+    }
+
+    fn topic(&self) -> &str {
+        &self.clients.shared.topic
     }
 
     fn stopping(&self) -> bool {
@@ -219,7 +334,7 @@ impl Poller {
     fn fetch(&self, wait: Duration, chunk: &mut Fetched) {
         let (mut wait, mut bytes) = (wait, 0);
         while chunk.records.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
-            match self.client.poll(wait) {
+            match self.client().poll(wait) {
                 None => return,
                 Some(Ok(record)) => {
                     let record = self.decode(&record);
@@ -227,7 +342,7 @@ impl Poller {
                     chunk.records.push(record);
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    chunk.ends.extend(self.client.context().reached_end(partition));
+                    chunk.ends.extend(self.clients.shared.reached_end(partition));
                 }
                 Some(Err(error)) => self.report(&error),
             }
@@ -236,7 +351,7 @@ impl Poller {
     }
 
     fn decode(&self, record: &BorrowedMessage<'_>) -> Record {
-        let assignment = self.client.context().assignment_of(record);
+        let assignment = self.clients.shared.assignment_of(record);
         Record::decode(record, assignment, self.clock.now())
     }
 
@@ -257,14 +372,15 @@ impl Poller {
     /// The same while the pipeline is busy for long: the partitions are paused, the polling goes on.
     fn hand_over_paused(&self, mut chunk: Fetched) -> bool {
         tracing::debug!("the pipeline is busy; partitions are paused");
+        self.clients.shared.set_paused(true);
         let mut paused = TopicPartitionList::new();
         let delivered = loop {
             if self.stopping() {
                 break false;
             }
             // Partitions that came in a rebalance meanwhile are not paused yet.
-            if let Ok(assigned) = self.client.assignment()
-                && self.client.pause(&assigned).is_ok()
+            if let Ok(assigned) = self.client().assignment()
+                && self.client().pause(&assigned).is_ok()
             {
                 paused = assigned;
             }
@@ -280,23 +396,24 @@ impl Poller {
             }
         };
         // Only what is still assigned and was paused here: resuming anything else delivers records twice.
-        let still = self.client.assignment().unwrap_or_default();
+        let still = self.client().assignment().unwrap_or_default();
         let mut resumed = TopicPartitionList::new();
         for element in paused.elements() {
             if still.find_partition(element.topic(), element.partition()).is_some() {
                 resumed.add_partition(element.topic(), element.partition());
             }
         }
-        if let Err(error) = self.client.resume(&resumed) {
+        if let Err(error) = self.client().resume(&resumed) {
             tracing::warn!(error = error.to_string(), "partitions can't be resumed");
         }
+        self.clients.shared.set_paused(false);
         delivered
     }
 
     fn forget_standstill(&self) {
         if self.unreadable.get().is_some_and(|last| last.elapsed() > STANDSTILL) {
             self.unreadable.set(None);
-            self.metrics.unreadable.set(0);
+            self.clients.shared.metrics.unreadable.set(0);
         }
     }
 
@@ -319,179 +436,9 @@ impl Poller {
                         "a partition stands still at a batch that can't be unpacked: move its offset by hand"
                     );
                 }
-                self.metrics.unreadable.set(1);
+                self.clients.shared.metrics.unreadable.set(1);
             }
             _ => tracing::warn!(error = error.to_string(), "Kafka reports an error"),
         }
-    }
-}
-
-/// What librdkafka calls back, always on the poll thread.
-struct Callbacks {
-    control: UnboundedSender<Control>,
-    joined: Arc<AtomicBool>,
-    assignments: Mutex<Assignments>,
-    topic: String,
-    metrics: Metrics,
-}
-
-/// The numbers under which partitions are assigned.
-#[derive(Default)]
-struct Assignments {
-    last: u32,
-    current: HashMap<i32, Assignment>,
-}
-
-struct Assignment {
-    number: u32,
-    last_offset: i64,
-    read_to_end: bool,
-}
-
-impl Assignments {
-    fn begin(&mut self, partition: i32) -> u32 {
-        self.last += 1;
-        self.current.insert(partition, Assignment { number: self.last, last_offset: -1, read_to_end: false });
-        self.last
-    }
-}
-
-impl Callbacks {
-    fn assignments(&self) -> std::sync::MutexGuard<'_, Assignments> {
-        self.assignments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, control: Control) {
-        // Without a pipeline the process is ending.
-        let _ending = self.control.send(control);
-    }
-
-    /// The number under which a record was read. An offset that goes back means that the topic was made again:
-    /// what follows belongs to a new assignment.
-    fn assignment_of(&self, record: &BorrowedMessage<'_>) -> u32 {
-        let (partition, offset) = (record.partition(), record.offset());
-        let mut assignments = self.assignments();
-        match assignments.current.get_mut(&partition) {
-            Some(assignment) if assignment.last_offset < offset => {
-                assignment.last_offset = offset;
-                assignment.number
-            }
-            _ => {
-                let number = assignments.begin(partition);
-                if let Some(assignment) = assignments.current.get_mut(&partition) {
-                    assignment.last_offset = offset;
-                }
-                tracing::warn!(partition, offset, "offsets start again: the topic was made again");
-                self.tell(Control::Assigned(vec![(partition, number)]));
-                number
-            }
-        }
-    }
-
-    fn reached_end(&self, partition: i32) -> Option<(i32, u32)> {
-        let mut assignments = self.assignments();
-        let assignment =
-            assignments.current.get_mut(&partition).filter(|assignment| !assignment.read_to_end)?;
-        assignment.read_to_end = true;
-        Some((partition, assignment.number))
-    }
-
-    fn revoke(&self, client: &BaseConsumer<Self>, partitions: &[i32]) {
-        let lost = client.assignment_lost();
-        self.assignments().current.retain(|partition, _| !partitions.contains(partition));
-        let (reply, answer) = reply_channel();
-        self.tell(Control::Revoked { partitions: partitions.to_vec(), lost, reply });
-        let frontiers = answer.recv_timeout(REVOKE_PATIENCE);
-        tracing::info!(?partitions, lost, "partitions revoked");
-        match frontiers {
-            Ok(frontiers) if !lost => report(commit(client, &self.topic, &frontiers, CommitMode::Sync)),
-            Err(RecvTimeoutError::Timeout) => tracing::warn!(
-                ?partitions,
-                "the write under way did not end in time; the partitions' next owner reads them again"
-            ),
-            _ => {}
-        }
-    }
-
-    fn ours(&self, list: &TopicPartitionList) -> Vec<i32> {
-        let mut ours: Vec<i32> = list
-            .elements()
-            .iter()
-            .filter(|element| element.topic() == self.topic)
-            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-            .collect();
-        ours.sort_unstable();
-        ours
-    }
-}
-
-impl ClientContext for Callbacks {
-    fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        let assigned = self.assignments();
-        let lag = topic
-            .partitions
-            .iter()
-            .filter(|(partition, _)| assigned.current.contains_key(partition))
-            .map(|(_, partition)| partition.consumer_lag.max(0))
-            .sum();
-        self.metrics.lag.set(lag);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = error.to_string(), reason, "librdkafka");
-    }
-}
-
-impl ConsumerContext for Callbacks {
-    fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(list) = rebalance {
-            let partitions = self.ours(list);
-            if !partitions.is_empty() {
-                self.metrics.rebalances.inc();
-                self.revoke(client, &partitions);
-            }
-        }
-    }
-
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => {
-                let partitions = self.ours(list);
-                let numbered: Vec<(i32, u32)> = {
-                    let mut assignments = self.assignments();
-                    partitions.iter().map(|partition| (*partition, assignments.begin(*partition))).collect()
-                };
-                if !numbered.is_empty() {
-                    self.metrics.rebalances.inc();
-                    tracing::info!(?partitions, "partitions assigned");
-                    self.tell(Control::Assigned(numbered));
-                }
-                self.joined.store(true, Ordering::Release);
-            }
-            Rebalance::Revoke(_) => {}
-            Rebalance::Error(error) => tracing::warn!(error = error.to_string(), "a rebalance failed"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        report(result);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_assignment_has_a_number_of_its_own() {
-        let mut assignments = Assignments::default();
-        let first = assignments.begin(0);
-        let second = assignments.begin(1);
-        let third = assignments.begin(0);
-        assert!(first < second && second < third);
-        assert_eq!(assignments.current[&0].number, third);
     }
 }

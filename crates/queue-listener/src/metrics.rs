@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     pub(crate) commit_duration: Histogram,
     pub(crate) poisoned: IntGauge,
     pub(crate) unreadable: IntGauge,
+    pub(crate) silent: IntGauge,
+    pub(crate) paused: IntGauge,
 }
 
 impl Metrics {
@@ -66,6 +68,16 @@ impl Metrics {
                 registry,
                 "queue_listener_unreadable",
                 "1 while a partition stands still at a batch that the client library can't unpack, else 0.",
+            )?,
+            silent: gauge(
+                registry,
+                "queue_listener_silent_partitions",
+                "Partitions that have records of which none comes; a fresh consumer was made for them.",
+            )?,
+            paused: gauge(
+                registry,
+                "queue_listener_paused",
+                "1 while nothing is read because the database can't keep up or is away, else 0.",
             )?,
             commit_duration: histogram(
                 registry,

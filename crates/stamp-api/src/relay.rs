@@ -299,16 +299,14 @@ impl Publisher {
         kafka: &KafkaSettings,
         owners: &Arc<Owners>,
     ) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+        // As Java's clients choose partitions, so that other producers of the same ids agree.
+        let partitioner = ("partitioner", "murmur2_random");
         kafka
-            .client_config()
+            .client_config_with(&[("linger.ms", "1"), ("queue.buffering.max.kbytes", "65536"), partitioner])
             .set("acks", "all")
             .set("enable.idempotence", "true")
             // The outbox keeps an event for as long as Kafka is away, so it is never given up.
             .set("message.timeout.ms", "0")
-            .set("linger.ms", "1")
-            .set("queue.buffering.max.kbytes", "65536")
-            // As Java's clients choose partitions, so that other producers of the same ids agree.
-            .set("partitioner", "murmur2_random")
             .create_with_context(Deliveries { owners: Arc::clone(owners) })
     }
 

@@ -60,6 +60,27 @@ impl TestTopic {
         topic
     }
 
+    /// Deletes the topic and makes it again under the same name, empty.
+    pub async fn make_again(&self, partitions: i32) {
+        self.delete().await;
+        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new();
+        let make = || async { admin.create_topics([&new], &options).await.expect("Kafka answers").remove(0) };
+        eventually("the old topic is gone and the new one made", make, Result::is_ok).await.expect("made");
+    }
+
+    /// Deletes the records that a partition holds, as its retention does.
+    pub async fn delete_records(&self, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(&self.name, partition, Offset::End).expect("an offset");
+        }
+        let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+        admin.delete_records(&all, &options).await.expect("Kafka deletes the records");
+    }
+
     /// A name for a topic that somebody else makes.
     pub fn unmade() -> Self {
         let name = format!("test-{}", Uuid::new_v4());

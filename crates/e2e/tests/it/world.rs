@@ -49,10 +49,22 @@ impl World {
 
     /// Starts a listener and waits until it has joined its group.
     pub(crate) async fn listener(&self, variables: &[(&str, &str)]) -> Process {
+        self.listener_with_url(variables).await.0
+    }
+
+    /// The same with the URL of its operators' address.
+    pub(crate) async fn listener_with_url(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let listener = self.start("queue-listener", variables);
         let url = format!("http://{}", listener.address("metrics").await);
         self.ready(&url).await;
-        listener
+        (listener, url)
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, url: &str, name: &str) -> Option<f64> {
+        let (_, text) = self.get(url, "/metrics").await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok())
     }
 
     pub(crate) async fn ready(&self, url: &str) {

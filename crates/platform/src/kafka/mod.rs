@@ -59,6 +59,11 @@ impl KafkaSettings {
 
     /// What every client starts from.
     pub fn client_config(&self) -> ClientConfig {
+        self.client_config_with(&[])
+    }
+
+    /// The same with defaults of one kind of client. The operator's `KAFKA_CONF_…` variables have the last word.
+    pub fn client_config_with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
@@ -68,6 +73,9 @@ impl KafkaSettings {
             .set("socket.timeout.ms", "5000")
             .set("socket.keepalive.enable", "true")
             .set("topic.metadata.refresh.interval.ms", "5000");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.conf {
             config.set(name, value);
         }
@@ -109,6 +117,15 @@ mod tests {
     fn a_property_reaches_librdkafka_under_its_own_name() {
         let config = settings("KAFKA_CONF_SECURITY_PROTOCOL", "SASL_SSL").expect("known").client_config();
         assert_eq!(config.get("security.protocol"), Some("SASL_SSL"));
+    }
+
+    #[test]
+    fn the_operator_has_the_last_word_on_a_default() {
+        let defaults = [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "3000")];
+        let config = settings("KAFKA_CONF_SESSION_TIMEOUT_MS", "6000").expect("known");
+        let config = config.client_config_with(&defaults);
+        assert_eq!(config.get("session.timeout.ms"), Some("6000"));
+        assert_eq!(config.get("heartbeat.interval.ms"), Some("3000"));
     }
 
     #[test]

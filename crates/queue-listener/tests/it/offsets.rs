@@ -1,5 +1,7 @@
 //! What is committed to Kafka, and what a restart finds.
 
+use test_support::eventually;
+
 use crate::harness::{LONG, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +67,65 @@ async fn two_listeners_on_the_same_records_make_each_stamp_part_of_one_batch() {
     );
     one.stop().await;
     other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_partitions_were_paused_for_a_lock_everything_is_read_on() {
+    // More than the listener takes in while it can write nothing.
+    const RECORDS: i64 = 25_000;
+    let world = World::new(3).await;
+    let now = world.minutes_ago(0.0).await;
+    let listener = world.listen(&[]);
+    let holder = world.database.connect().await;
+    let lock = "BEGIN; LOCK TABLE processed_stamps IN ACCESS EXCLUSIVE MODE";
+    holder.batch_execute(lock).await.expect("the table's lock");
+    (0..RECORDS).for_each(|id| world.topic.send_stamp(&id.to_string(), LONG, &now));
+    world.topic.flush();
+    let paused = |text: &String| text.contains("queue_listener_paused 1\n");
+    eventually("partitions are paused", || listener.get("/metrics"), paused).await;
+    holder.batch_execute("COMMIT").await.expect("the lock is given back");
+    world.processed(RECORDS).await;
+    world.committed("user_group", RECORDS).await;
+    let again = listener.get("/metrics").await;
+    assert!(again.contains("queue_listener_paused 0\n"), "{again}");
+    listener.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn none_of_the_records_of_a_topic_that_was_made_again_is_taken_for_an_old_one() {
+    let world = World::new(1).await;
+    let now = world.minutes_ago(0.0).await;
+    let listener = world.listen(&[]);
+    world.topic.send_stamp("old 1", LONG, &now);
+    world.topic.send(None, Some(b"old bad one"));
+    world.topic.send_stamp("old 2", LONG, &now);
+    world.processed(2).await;
+    world.committed("user_group", 3).await;
+    listener.stop().await;
+
+    world.topic.make_again(1).await;
+    // The same offsets as before hold something else now.
+    world.topic.send_stamp("new 1", LONG, &now);
+    world.topic.send(None, Some(b"new bad one"));
+    world.topic.send_stamp("new 2", LONG, &now);
+    let listener = world.listen(&[]);
+    world.processed(4).await;
+    world.committed("user_group", 3).await;
+    let letters = "SELECT count(*) FROM dead_letters WHERE value IN ('old bad one', 'new bad one')";
+    assert_eq!(world.database.number(letters).await, 2);
+    listener.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_is_attached_while_its_topic_is_made_again_reads_the_new_one_from_its_start() {
+    let world = World::new(1).await;
+    let now = world.minutes_ago(0.0).await;
+    let listener = world.listen(&[]);
+    (0..4).for_each(|id| world.topic.send_stamp(&format!("old {id}"), LONG, &now));
+    world.processed(4).await;
+    world.committed("user_group", 4).await;
+    world.topic.make_again(1).await;
+    (0..6).for_each(|id| world.topic.send_stamp(&format!("new {id}"), LONG, &now));
+    world.processed(10).await;
+    listener.stop().await;
 }

@@ -1,0 +1,120 @@
+//! The poll thread on a real broker; the test stands in for the pipeline.
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use platform::settings::Environment;
+use prometheus::Registry;
+use test_support::{TestTopic, eventually, stack};
+use tokio::sync::mpsc::{self as channels, Receiver, UnboundedReceiver};
+
+use super::*;
+
+/// The time does not matter here.
+struct StandingClock;
+
+impl Clock for StandingClock {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    fn sleep_until(&self, _: DateTime<Utc>) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct Listening {
+    consumer: Consumer,
+    metrics: Metrics,
+    fetched: Receiver<Fetched>,
+    control: UnboundedReceiver<Control>,
+}
+
+impl Listening {
+    fn start(topic: &TestTopic, silence: Duration) -> Self {
+        let servers = ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), stack().kafka_bootstrap_servers.clone());
+        let environment = Environment::from_variables([servers]).expect("no files are named");
+        let kafka = KafkaSettings::from_environment(&environment).expect("valid settings");
+        let metrics = Metrics::register(&Registry::new()).expect("a registry of its own");
+        let (control_sender, control) = channels::unbounded_channel();
+        let (fetched_sender, fetched) = channels::channel(4);
+        let shared = Shared {
+            topic: topic.name().to_owned(),
+            control: control_sender,
+            joined: Arc::default(),
+            metrics: metrics.clone(),
+            assignments: Mutex::default(),
+        };
+        let group_id = topic.name().to_owned();
+        let clients = Clients { kafka, group_id, shared: Arc::new(shared), silence };
+        let consumer = Consumer::start_with(clients, fetched_sender, Arc::new(StandingClock));
+        Self { consumer: consumer.expect("a consumer"), metrics, fetched, control }
+    }
+
+    /// Waits for the next word about partitions. A revocation is answered with nothing to commit.
+    async fn control(&mut self) -> Control {
+        let control = tokio::time::timeout(Duration::from_secs(30), self.control.recv()).await;
+        let control = control.expect("within 30 s").expect("the thread runs");
+        if let Control::Revoked { reply, .. } = &control {
+            reply.send(Frontiers::new()).expect("it is waited for");
+        }
+        control
+    }
+
+    async fn assigned(&mut self) -> Vec<(i32, u32)> {
+        match self.control().await {
+            Control::Assigned(partitions) => partitions,
+            revoked @ Control::Revoked { .. } => panic!("{revoked:?}"),
+        }
+    }
+
+    /// Waits for records.
+    async fn records(&mut self) -> usize {
+        let records = async {
+            loop {
+                let chunk = self.fetched.recv().await.expect("the thread runs");
+                if !chunk.records.is_empty() {
+                    return chunk.records.len();
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), records).await.expect("within 30 s")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_has_records_and_is_silent_gets_a_fresh_consumer() {
+    let topic = TestTopic::new(1).await;
+    let mut listening = Listening::start(&topic, Duration::from_secs(3));
+    let first = listening.assigned().await;
+    topic.send(None, Some(b"heard"));
+    assert_eq!(listening.records().await, 1);
+
+    // What a lost resume leaves behind.
+    let client = listening.consumer.client.get().expect("a client");
+    client.pause(&client.assignment().expect("an assignment")).expect("paused");
+    drop(client);
+    topic.send(None, Some(b"not heard"));
+    topic.flush();
+    assert!(matches!(listening.control().await, Control::Revoked { lost: false, .. }));
+    let second = listening.assigned().await;
+    assert!(first[0].1 < second[0].1, "{first:?}, {second:?}");
+    assert_eq!(listening.records().await, 2, "nothing was committed, so both are read");
+    let silent = || async { listening.metrics.silent.get() };
+    eventually("the word of it is taken back", silent, |silent| *silent == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_new_records_is_left_alone_however_silent_it_is() {
+    let topic = TestTopic::new(2).await;
+    let mut listening = Listening::start(&topic, SILENCE);
+    topic.send(None, Some(b"the last one"));
+    listening.assigned().await;
+    assert_eq!(listening.records().await, 1);
+    let client = listening.consumer.client.get().expect("a client");
+    // Both partitions are under suspicion at once.
+    let suspects = client.context().shared.silent_for(Duration::ZERO);
+    assert_eq!(suspects.len(), 2);
+    let looks = || async { watchdog::silent(&client, &client.context().shared, Duration::ZERO) };
+    eventually("everything was read", looks, Vec::is_empty).await;
+    assert!(looks().await.is_empty());
+}
