@@ -96,13 +96,13 @@ async fn a_listener_that_stood_still_for_longer_than_its_session_finds_its_work_
     eventually("all wait in the two", waiting, |sum| *sum == Some(200.0)).await;
     zombie.signal("STOP");
     // Due ten seconds after they were sent, and six seconds after the zombie fell silent.
-    world.every_stamp_is_in_one_batch(200).await;
+    world.every_stamp_is_in_one_batch_of(200, 1_000).await;
     zombie.signal("CONT");
     zombie.says("lost=true").await;
     let duplicates = || async { world.metric(&zombie_url, "queue_listener_pending").await };
     eventually("it has given up what it held", duplicates, |pending| *pending == Some(0.0)).await;
     (200..400).for_each(|id| world.topic.send_stamp(&format!("cid-{id}"), 0, &soon));
-    world.every_stamp_is_in_one_batch(400).await;
+    world.every_stamp_is_in_one_batch_of(400, 1_000).await;
     let committed = || async { world.topic.committed("user_group") };
     eventually("all offsets are committed", committed, |sum| *sum == 400).await;
 }
