@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 pub mod database;
+pub mod host_clock;
 pub mod patience;
 pub mod proxy;
 pub mod stack;
@@ -13,6 +14,7 @@ pub mod tls;
 pub mod topic;
 
 pub use database::TestDatabase;
+pub use host_clock::HostClock;
 pub use patience::eventually;
 pub use proxy::{KafkaLink, Proxy};
 pub use stack::{Stack, stack};

@@ -191,6 +191,11 @@ impl KafkaLink {
         self.proxy.cut().await;
     }
 
+    /// See [`Proxy::freeze`].
+    pub fn freeze(&self) {
+        self.proxy.freeze();
+    }
+
     /// See [`Proxy::restore`].
     pub async fn restore(&mut self) {
         self.proxy.restore().await;

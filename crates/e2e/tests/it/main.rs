@@ -1,9 +1,11 @@
 //! HTTP to row, with both programs as processes of their own.
 
+mod clocks;
 mod commands;
 mod crashes;
 mod intake;
 mod load;
+mod losses;
 mod outages;
 mod process;
 mod replicas;

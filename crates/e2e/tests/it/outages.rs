@@ -80,6 +80,36 @@ async fn while_kafka_is_cut_the_intake_goes_on_and_afterwards_everything_is_proc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_link_to_kafka_is_noticed_within_five_seconds_and_costs_nothing() {
+    let mut kafka = KafkaLink::open().await;
+    let world = World::new().await;
+    let servers = kafka.bootstrap_servers();
+    let through = [("KAFKA_BOOTSTRAP_SERVERS", servers.as_str())];
+    let (_api, url) = world.api_with(&through).await;
+    let (_listener, listener_url) = world.listener_with_url(&through).await;
+    let load = Load::start(&url, 4);
+    load.answered(201, 200).await;
+
+    kafka.freeze();
+    let frozen = Instant::now();
+    for url in [&url, &listener_url] {
+        world.readiness(url, 200, "degraded").await;
+        assert!(frozen.elapsed() < Duration::from_secs(5), "{:?}", frozen.elapsed());
+    }
+    load.goes_on_for(SESSION_TIMEOUT).await;
+    // What was on its way never arrives.
+    kafka.cut().await;
+    kafka.restore().await;
+    for url in [&url, &listener_url] {
+        world.readiness(url, 200, r#""ready""#).await;
+    }
+    load.answered(201, 100).await;
+    let answers = load.stop().await;
+    assert!(answers.iter().all(|answer| answer.status == Some(201)), "every request was answered with 201");
+    all_is_well(&world, &answers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_postgresql_is_cut_every_answer_is_503_in_time_and_both_services_go_on_by_themselves() {
     postgresql_goes_away(Fault::Cut).await;
 }

@@ -1,0 +1,58 @@
+//! Hosts whose clocks jump.
+
+use std::time::Duration;
+
+use test_support::HostClock;
+use test_support::patience::within;
+
+use crate::world::World;
+
+const HOUR: i64 = 3_600;
+const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
+
+/// Stamps that fall due one after the other, ten a second, from five seconds after the call on.
+async fn post_stamps(world: &World, url: &str, count: i64) {
+    let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' - interval '55 seconds' + $1 * interval '0.1 second',
+                      'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM generate_series(1, $2::bigint) i";
+    let sql = sql.replace("$1", "i").replace("$2", "$1");
+    for (id, row) in world.database.query(&sql, &[&count]).await.iter().enumerate() {
+        let created_date: String = row.get(0);
+        let body = format!(r#"{{"object_cid":"{id}","time_tolerance":1,"created_date":"{created_date}"}}"#);
+        let request =
+            world.client.post(format!("{url}/v1/stamps")).header("content-type", "application/json");
+        assert_eq!(request.body(body).send().await.expect("an answer").status(), 201);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_back() {
+    const STAMPS: i64 = 200;
+    let world = World::new().await;
+    let clock = HostClock::new();
+    let by_the_clock = clock.variables();
+    let mut variables = by_the_clock.to_vec();
+    // Nothing leaves before its time, and a heartbeat that is missed shows soon.
+    variables.extend([("MIN_BATCH_SIZE", "1000"), ("MAX_BATCH_SIZE", "1000")]);
+    variables.push(("KAFKA_CONF_SESSION_TIMEOUT_MS", "6000"));
+    let (_api, url) = world.api_with(&by_the_clock).await;
+    let (_listener, listener_url) = world.listener_with_url(&variables).await;
+    post_stamps(&world, &url, STAMPS).await;
+    let rebalances = || world.metric(&listener_url, "queue_listener_rebalances_total");
+    let before = rebalances().await;
+
+    // Set back, the clock stays so for longer than the session; nothing arrives meanwhile.
+    for (processed, seconds) in [(30, HOUR), (60, -HOUR), (160, 0)] {
+        let limit = Duration::from_secs(60);
+        within(limit, "stamps fall due", || world.database.number(PROCESSED), |seen| *seen >= processed)
+            .await;
+        clock.set(seconds);
+    }
+    world.every_stamp_is_in_one_batch_of(STAMPS, 1_000).await;
+    let wrong = "SELECT count(*) FROM stamp_states
+                 WHERE processed_at < process_after OR processed_at > process_after + interval '5 seconds'";
+    assert_eq!(world.database.number(wrong).await, 0, "none is early and none is an hour late");
+    assert_eq!(rebalances().await, before, "the listener stayed in its group");
+    let spread = "SELECT format('late by %s to %s', min(processed_at - process_after), max(processed_at - process_after))
+                  FROM stamp_states";
+    println!("{}", world.database.query(spread, &[]).await[0].get::<_, String>(0));
+}
