@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::connections::Connections;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::relay::{self, Gauges, Owners, Publisher, keep_owners, publish_adopted, publish_fresh};
@@ -32,6 +33,8 @@ use crate::sweeper;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the pause between two requests of a busy client.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// The rest of a head that follows another request has to come within the head's time once the pause is over.
+const IDLE_LIMIT: Duration = KEEP_ALIVE.saturating_add(HEAD_TIMEOUT);
 const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// What a stop keeps back from its time to end the process in.
@@ -85,7 +88,9 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
 
     let shared = Shared { state: Arc::clone(&state), health: Arc::clone(&health), metrics: metrics.clone() };
     let limit = settings.process.shutdown_timeout;
-    let (http, http_address) = http_server(&settings, shared)?;
+    let connections = Arc::new(Connections::default());
+    tokio::spawn(Arc::clone(&connections).keep_busy(IDLE_LIMIT, stop.clone()));
+    let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
     let drain = CancellationToken::new();
     let parts = Parts {
@@ -100,9 +105,14 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     Ok(Running { http: http_address, admin: admin_address, supervisor })
 }
 
-fn http_server(settings: &Settings, shared: Shared) -> anyhow::Result<(Server, SocketAddr)> {
+fn http_server(
+    settings: &Settings,
+    shared: Shared,
+    connections: Arc<Connections>,
+) -> anyhow::Result<(Server, SocketAddr)> {
     let address = settings.http_addr;
     let server = HttpServer::new(move || application(shared.clone()))
+        .on_connect(move |stream, data| connections.enter(stream, data))
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .tcp_nodelay(true)

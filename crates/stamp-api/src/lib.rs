@@ -2,6 +2,7 @@
 //!
 //! * [`app`]: which parts there are, how they start and in which order they stop.
 //! * [`routes`]: one file per resource; [`body`] reads what they are sent, [`error`] is the one map to HTTP.
+//! * [`connections`]: cuts those that only stay open.
 //! * [`request_id`], [`metrics`]: what every request carries and leaves behind.
 //! * [`intake`]: stores stamps with their events, many requests in one commit.
 //! * [`outbox`], [`relay`]: which events are stored and not published yet; publishing them.
@@ -11,6 +12,7 @@
 pub mod app;
 pub mod body;
 pub mod cli;
+pub mod connections;
 pub mod error;
 pub mod intake;
 pub mod metrics;

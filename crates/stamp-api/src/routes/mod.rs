@@ -17,6 +17,7 @@ use platform::health::SharedHealth;
 
 use self::state::AppState;
 use crate::body;
+use crate::connections;
 use crate::error::ApiError;
 use crate::metrics::{self, Metrics};
 use crate::request_id;
@@ -55,6 +56,7 @@ pub fn application(
         .wrap(from_fn(body::hold))
         .wrap(from_fn(metrics::measure))
         .wrap(from_fn(request_id::carry))
+        .wrap(from_fn(connections::watch))
 }
 
 /// Adds all resources. Every other path is 404, every other method of theirs 405, and nothing redirects: a

@@ -118,3 +118,22 @@ async fn a_request_that_is_too_long_or_ambiguous_is_refused_and_its_connection_c
     }
     api.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_a_further_head_byte_by_byte_is_cut_like_a_connection_on_which_nothing_comes() {
+    let world = World::new().await;
+    let api = world.serve(&[]).await;
+    let mut stream = TcpStream::connect(api.address()).await.expect("a connection");
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HTTP/1.1\r\nhost: a\r\nx: ")
+        .await
+        .expect("sent");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) && stream.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // Half a minute of keep-alive, five seconds of head, and the time between two looks.
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(30) && took < Duration::from_secs(40), "{took:?}");
+    api.stop().await;
+}
