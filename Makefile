@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener test fmt lint deny doc help
+.PHONY: up down down-v env status logs listener test chaos fmt lint deny doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -27,6 +27,9 @@ listener: ## Run one more queue-listener in the foreground
 
 test: ## Run all tests; ARGS='…' goes to cargo test
 	@deploy/stack/make test $(ARGS)
+
+chaos: ## Kill, stop and restart listeners under load and count what became of every stamp; ARGS='--seed 7'
+	cargo run --release --locked -p e2e --bin chaos -- $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt --all

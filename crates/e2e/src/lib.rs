@@ -1,1 +1,7 @@
-//! Nothing but tests: see `tests/`.
+//! Both services as processes on real servers: what the tests in `tests/it` and `chaos` work with.
+
+#![allow(clippy::missing_panics_doc, reason = "a failed expectation is a failed test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+pub mod process;
+pub mod world;

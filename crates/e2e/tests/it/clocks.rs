@@ -5,7 +5,7 @@ use std::time::Duration;
 use test_support::HostClock;
 use test_support::patience::within;
 
-use crate::world::World;
+use e2e::world::World;
 
 const HOUR: i64 = 3_600;
 const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";

@@ -2,7 +2,7 @@
 
 use test_support::TestDatabase;
 
-use crate::process::command;
+use e2e::process::command;
 
 /// Exit code, standard output and standard error.
 fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use test_support::eventually;
 
-use crate::world::World;
+use e2e::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_is_killed_while_it_works_leaves_every_stamp_in_one_batch() {

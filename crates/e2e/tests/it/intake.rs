@@ -2,7 +2,7 @@
 
 use test_support::eventually;
 
-use crate::world::World;
+use e2e::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_posts_end_in_one_batch_of_two() {

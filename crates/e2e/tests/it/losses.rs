@@ -2,7 +2,7 @@
 
 use test_support::eventually;
 
-use crate::world::World;
+use e2e::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stamps_whose_records_kafka_has_lost_are_published_again_and_only_those() {

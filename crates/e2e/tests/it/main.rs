@@ -7,6 +7,4 @@ mod intake;
 mod load;
 mod losses;
 mod outages;
-mod process;
 mod replicas;
-mod world;

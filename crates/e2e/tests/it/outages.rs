@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use test_support::{KafkaLink, Proxy, TestTopic};
 
 use crate::load::{Answer, Load};
-use crate::process::Process;
-use crate::world::World;
+use e2e::process::Process;
+use e2e::world::World;
 
 /// README: "503 within 2 s"; the rest is for a client on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);

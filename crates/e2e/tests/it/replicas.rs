@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use test_support::eventually;
 
-use crate::process::Process;
-use crate::world::World;
+use e2e::process::Process;
+use e2e::world::World;
 
 /// The partitions that a listener has according to its log.
 fn partitions(listener: &Process) -> BTreeSet<i32> {

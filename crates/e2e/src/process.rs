@@ -13,6 +13,7 @@ fn programs() -> &'static HashMap<String, String> {
     static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
+        cargo.arg("build");
         // Set for this test by the cargo that runs it; build scripts that look at them would run again.
         for name in ["MANIFEST_DIR", "MANIFEST_PATH", "PKG_NAME", "PKG_VERSION", "CRATE_NAME"] {
             cargo.env_remove(format!("CARGO_{name}"));
@@ -20,17 +21,12 @@ fn programs() -> &'static HashMap<String, String> {
         for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
             cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
         }
+        // As this program itself was built: `chaos` measures.
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
         let built = cargo
-            .args([
-                "build",
-                "--locked",
-                "--message-format=json",
-                "--bins",
-                "-p",
-                "stamp-api",
-                "-p",
-                "queue-listener",
-            ])
+            .args(["--locked", "--message-format=json", "--bins", "-p", "stamp-api", "-p", "queue-listener"])
             .current_dir(workspace())
             .stderr(Stdio::inherit())
             .output()
@@ -49,20 +45,21 @@ fn programs() -> &'static HashMap<String, String> {
 }
 
 /// A command of one of the programs, with an environment of its own.
-pub(crate) fn command(program: &str, variables: &[(&str, &str)]) -> Command {
+pub fn command(program: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(&programs()[program]);
     command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
 }
 
 /// A program that runs; it is killed when this is dropped.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
-    pub(crate) fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+    /// Starts it.
+    pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let mut child =
             command(program, variables).stdout(Stdio::piped()).spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -77,29 +74,30 @@ impl Process {
     }
 
     /// Waits for a line of the log that holds a text.
-    pub(crate) async fn says(&self, text: &str) -> String {
+    pub async fn says(&self, text: &str) -> String {
         let found = || async { self.lines().into_iter().find(|line| line.contains(text)) };
         eventually(&format!("a log line with {text:?}"), found, Option::is_some).await.expect("found")
     }
 
     /// The address that it announces for something.
-    pub(crate) async fn address(&self, what: &str) -> String {
+    pub async fn address(&self, what: &str) -> String {
         let line = self.says(&format!("{what} on http://")).await;
         line.rsplit("http://").next().expect("an address").trim().to_owned()
     }
 
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// What it has logged so far.
+    pub fn lines(&self) -> Vec<String> {
         self.log.lock().expect("no panic").clone()
     }
 
     /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
     /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         let child = Mutex::new(&mut self.child);
         let status = || async { child.lock().expect("no panic").try_wait().expect("a child") };
         eventually("the process ends", status, Option::is_some).await.expect("ended")

@@ -6,14 +6,16 @@ use test_support::{TestDatabase, TestTopic, eventually, stack};
 use crate::process::Process;
 
 /// What a test works with.
-pub(crate) struct World {
-    pub(crate) database: TestDatabase,
-    pub(crate) topic: TestTopic,
-    pub(crate) client: reqwest::Client,
+#[allow(missing_docs, reason = "the names say it")]
+pub struct World {
+    pub database: TestDatabase,
+    pub topic: TestTopic,
+    pub client: reqwest::Client,
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
+    /// A topic of twelve partitions and an empty database.
+    pub async fn new() -> Self {
         Self {
             database: TestDatabase::new().await,
             topic: TestTopic::new(12).await,
@@ -22,7 +24,7 @@ impl World {
     }
 
     /// Starts one of the services with further variables.
-    pub(crate) fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
+    pub fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
         let own = [
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
@@ -35,12 +37,12 @@ impl World {
     }
 
     /// Starts the API and waits until it is ready. Returns it with its URL.
-    pub(crate) async fn api(&self) -> (Process, String) {
+    pub async fn api(&self) -> (Process, String) {
         self.api_with(&[]).await
     }
 
     /// The same with further variables.
-    pub(crate) async fn api_with(&self, variables: &[(&str, &str)]) -> (Process, String) {
+    pub async fn api_with(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let api = self.start("stamp-api", variables);
         let url = format!("http://{}", api.address("stamps").await);
         self.ready(&url).await;
@@ -48,12 +50,12 @@ impl World {
     }
 
     /// Starts a listener and waits until it has joined its group.
-    pub(crate) async fn listener(&self, variables: &[(&str, &str)]) -> Process {
+    pub async fn listener(&self, variables: &[(&str, &str)]) -> Process {
         self.listener_with_url(variables).await.0
     }
 
     /// The same with the URL of its operators' address.
-    pub(crate) async fn listener_with_url(&self, variables: &[(&str, &str)]) -> (Process, String) {
+    pub async fn listener_with_url(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let listener = self.start("queue-listener", variables);
         let url = format!("http://{}", listener.address("metrics").await);
         self.ready(&url).await;
@@ -61,13 +63,14 @@ impl World {
     }
 
     /// The value of a metric without labels.
-    pub(crate) async fn metric(&self, url: &str, name: &str) -> Option<f64> {
+    pub async fn metric(&self, url: &str, name: &str) -> Option<f64> {
         let (_, text) = self.get(url, "/metrics").await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(|value| value.parse().ok())
     }
 
-    pub(crate) async fn ready(&self, url: &str) {
+    /// Waits until it is ready.
+    pub async fn ready(&self, url: &str) {
         let readiness = || self.get(url, "/readyz");
         let is_ready =
             |answer: &Option<(u16, String)>| answer.as_ref().is_some_and(|(status, _)| *status == 200);
@@ -75,7 +78,7 @@ impl World {
     }
 
     /// Waits until `/readyz` has this status and says this.
-    pub(crate) async fn readiness(&self, url: &str, status: u16, text: &str) {
+    pub async fn readiness(&self, url: &str, status: u16, text: &str) {
         let is_so = |answer: &Option<(u16, String)>| {
             answer.as_ref().is_some_and(|(seen, body)| *seen == status && body.contains(text))
         };
@@ -83,13 +86,13 @@ impl World {
     }
 
     /// Status and body; `None` where no complete answer came.
-    pub(crate) async fn get(&self, url: &str, path: &str) -> Option<(u16, String)> {
+    pub async fn get(&self, url: &str, path: &str) -> Option<(u16, String)> {
         let answer = self.client.get(format!("{url}{path}")).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// Asks for a stamp until it is processed.
-    pub(crate) async fn processed(&self, url: &str, object_cid: &str) -> Value {
+    pub async fn processed(&self, url: &str, object_cid: &str) -> Value {
         let stamp = || async {
             let text = self
                 .client
@@ -108,12 +111,7 @@ impl World {
     }
 
     /// Posts a form to `create_stamp` and returns status and body; `None` where no complete answer came.
-    pub(crate) async fn create(
-        &self,
-        url: &str,
-        object_cid: &str,
-        time_tolerance: &str,
-    ) -> Option<(u16, String)> {
+    pub async fn create(&self, url: &str, object_cid: &str, time_tolerance: &str) -> Option<(u16, String)> {
         let form = format!("object_cid={object_cid}&time_tolerance={time_tolerance}");
         let request = self
             .client
@@ -126,12 +124,12 @@ impl World {
     }
 
     /// Every stamp is processed, in exactly one batch, and the batches say what they hold.
-    pub(crate) async fn every_stamp_is_in_one_batch(&self, count: i64) {
+    pub async fn every_stamp_is_in_one_batch(&self, count: i64) {
         self.every_stamp_is_in_one_batch_of(count, 10).await;
     }
 
     /// The same where batches may hold so many.
-    pub(crate) async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
+    pub async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
         let processed = "SELECT count(*) FROM processed_stamps";
         let limit = std::time::Duration::from_secs(60);
         test_support::patience::within(
