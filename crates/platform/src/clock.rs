@@ -23,6 +23,12 @@ pub trait Clock: Send + Sync {
     fn sleep_until(&self, time: DateTime<Utc>) -> BoxFuture<'_, ()>;
 }
 
+/// The host's own time, for a command that a person runs and that has no database. A service never asks for it.
+#[expect(clippy::disallowed_methods, reason = "nothing that this decides is compared between processes")]
+pub fn host_time() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// How far a sample may move the clock before those who sleep are woken to look again.
 const STEP: TimeDelta = TimeDelta::milliseconds(1);
 

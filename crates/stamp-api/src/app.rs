@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::auth::Auth;
 use crate::connections::Connections;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -74,7 +75,8 @@ impl Running {
 pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Running> {
     let database = Database::new(&settings.database, "stamp-api")?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
-    let state = Arc::new(AppState::new(database.clone(), max_time_tolerance));
+    let state =
+        Arc::new(AppState::new(database.clone(), max_time_tolerance, Auth::new(settings.auth.clone())));
     let kafka = reachability::watch(
         settings.kafka.client_config(),
         vec![TopicSpec::of_stamps(&settings.topics)],

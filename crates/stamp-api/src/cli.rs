@@ -3,9 +3,11 @@
 use clap::{Parser, Subcommand};
 use platform::postgres::migrations;
 use platform::settings::{DatabaseSettings, Environment};
-use platform::{healthcheck, shutdown, telemetry};
+use platform::{clock, healthcheck, shutdown, telemetry};
 
 use crate::app;
+use crate::auth::issue::{self, Grant};
+use crate::auth::settings::AuthSettings;
 use crate::settings::{Settings, process};
 
 /// Takes stamps in over HTTP, stores them in PostgreSQL and publishes their events to Kafka.
@@ -18,12 +20,14 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Serves HTTP until SIGTERM or SIGINT; this is what happens without a command.
     Serve,
     /// Brings the database's schema up to this version.
     Migrate,
+    /// Prints a token for a user, signed with `JWT_SECRET` (HS256).
+    Token(Grant),
     /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready.
     Healthcheck,
 }
@@ -38,6 +42,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(&environment).await,
             Command::Migrate => migrate(&environment).await,
+            Command::Token(grant) => token(&environment, &grant),
             Command::Healthcheck => healthcheck::ready(process(&environment)?.admin_addr).await,
         }
     }
@@ -59,6 +64,12 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     if applied.is_empty() {
         println!("nothing to do: the schema is up to date");
     }
+    Ok(())
+}
+
+fn token(environment: &Environment, grant: &Grant) -> anyhow::Result<()> {
+    let settings = AuthSettings::from_environment(environment)?;
+    println!("{}", issue::token(&settings, grant, clock::host_time())?);
     Ok(())
 }
 

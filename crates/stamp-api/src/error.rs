@@ -6,11 +6,16 @@ use domain::stamp::{FieldErrors, MalformedJson, OBJECT_CID, RepeatedField};
 use platform::postgres::{DatabaseError, ErrorClass};
 use serde::Serialize;
 
+use crate::auth::token::TokenError;
+
 /// Where a problem needs no explanation beyond its status (RFC 9457, section 4.2.1).
 const ABOUT_BLANK: &str = "about:blank";
 const PROBLEM_JSON: &str = "application/problem+json";
 /// Long enough for a failover to have moved on, short enough for nobody to notice.
 const RETRY_AFTER_SECS: &str = "1";
+
+/// Challenges of RFC 6750, section 3. A realm, because a scheme has at least one parameter there.
+const CHALLENGE: &str = r#"Bearer realm="stamp-api""#;
 
 /// A request that was not served. What it prints is for the client; its source is for the log alone.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,18 @@ pub enum ApiError {
     /// A body that is not what its content type says.
     #[error("{0}")]
     MalformedBody(String),
+    /// No token that can be trusted.
+    #[error(transparent)]
+    Unauthorized(#[from] TokenError),
+    /// A token that does not reach this far.
+    #[error("This needs a token with the scope {scope}.")]
+    InsufficientScope {
+        /// The scope that is missing.
+        scope: &'static str,
+    },
+    /// What is another user's.
+    #[error("This belongs to another user.")]
+    Forbidden,
     /// A path that leads nowhere, or to something that does not exist.
     #[error("There is nothing here.")]
     NotFound,
@@ -75,6 +92,8 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::InvalidFields(_) | Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope { .. } | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Duplicate { .. } => StatusCode::CONFLICT,
@@ -90,6 +109,14 @@ impl ResponseError for ApiError {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
         match self {
+            Self::Unauthorized(error) => {
+                let code = if error.is_of_a_token() { r#", error="invalid_token""# } else { "" };
+                response.insert_header((header::WWW_AUTHENTICATE, format!("{CHALLENGE}{code}")));
+            }
+            Self::InsufficientScope { scope } => {
+                let challenge = format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{scope}""#);
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+            }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
             }
@@ -177,6 +204,25 @@ mod tests {
         let errors = [
             (ApiError::InvalidFields(FieldErrors::of(OBJECT_CID, "No.")), 400, None),
             (ApiError::MalformedBody("The JSON is malformed.".to_owned()), 400, None),
+            (
+                ApiError::Unauthorized(TokenError::Missing),
+                401,
+                Some(("www-authenticate", r#"Bearer realm="stamp-api""#)),
+            ),
+            (
+                ApiError::Unauthorized(TokenError::Expired),
+                401,
+                Some(("www-authenticate", r#"Bearer realm="stamp-api", error="invalid_token""#)),
+            ),
+            (
+                ApiError::InsufficientScope { scope: "a:b" },
+                403,
+                Some((
+                    "www-authenticate",
+                    r#"Bearer realm="stamp-api", error="insufficient_scope", scope="a:b""#,
+                )),
+            ),
+            (ApiError::Forbidden, 403, None),
             (ApiError::NotFound, 404, None),
             (ApiError::MethodNotAllowed { allow: "GET, HEAD" }, 405, Some(("allow", "GET, HEAD"))),
             (

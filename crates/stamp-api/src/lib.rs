@@ -3,6 +3,7 @@
 //! * [`app`]: which parts there are, how they start and in which order they stop.
 //! * [`routes`]: one file per resource; [`body`] reads what they are sent, [`error`] is the one map to HTTP.
 //! * [`connections`]: cuts those that only stay open.
+//! * [`auth`]: who calls, and what they may do.
 //! * [`request_id`], [`metrics`]: what every request carries and leaves behind.
 //! * [`intake`]: stores stamps with their events, many requests in one commit.
 //! * [`outbox`], [`relay`]: which events are stored and not published yet; publishing them.
@@ -10,6 +11,7 @@
 //! * [`settings`], [`cli`]: the environment and the commands.
 
 pub mod app;
+pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod connections;

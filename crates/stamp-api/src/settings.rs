@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use platform::kafka::KafkaSettings;
 use platform::settings::{
-    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, address, flag,
+    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, address,
 };
 use serde::Deserialize;
+
+use crate::auth::settings::AuthSettings;
 
 const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8000";
 const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
@@ -24,6 +26,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Under which name, and how long a stamp may wait.
     pub topics: TopicSettings,
+    /// Who may use the service.
+    pub auth: AuthSettings,
 }
 
 impl Settings {
@@ -35,16 +39,15 @@ impl Settings {
         #[derive(Deserialize)]
         struct Raw {
             http_addr: Option<String>,
-            stamps_require_auth: Option<String>,
         }
         let raw: Raw = environment.section()?;
-        refuse_auth(raw.stamps_require_auth)?;
         Ok(Self {
             http_addr: address("HTTP_ADDR", raw.http_addr, DEFAULT_HTTP_ADDR)?,
             process: process(environment)?,
             database: DatabaseSettings::from_environment(environment)?,
             kafka: KafkaSettings::from_environment(environment)?,
             topics: TopicSettings::from_environment(environment)?,
+            auth: AuthSettings::from_environment(environment)?,
         })
     }
 }
@@ -55,19 +58,6 @@ impl Settings {
 /// If one of them can't be used.
 pub fn process(environment: &Environment) -> Result<ProcessSettings, InvalidSetting> {
     ProcessSettings::from_environment(environment, DEFAULT_ADMIN_ADDR)
-}
-
-/// Whoever asks for protected routes must not get open ones.
-fn refuse_auth(value: Option<String>) -> Result<(), InvalidSetting> {
-    const NAME: &str = "STAMPS_REQUIRE_AUTH";
-    if flag(NAME, value, false)? {
-        return Err(InvalidSetting::new(
-            NAME,
-            "true",
-            "authentication of the stamp routes is not part of this version; unset it or say false",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -86,14 +76,5 @@ mod tests {
         let settings = settings(&[]).expect("defaults");
         assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
         assert_eq!(settings.process.admin_addr.to_string(), "127.0.0.1:9464");
-    }
-
-    #[test]
-    fn protection_that_is_asked_for_is_never_silently_missing() {
-        settings(&[("STAMPS_REQUIRE_AUTH", "false")]).expect("open");
-        for value in ["true", "yes"] {
-            let error = settings(&[("STAMPS_REQUIRE_AUTH", value)]).expect_err("refused").to_string();
-            assert!(error.starts_with(&format!("STAMPS_REQUIRE_AUTH={value:?}")), "{error}");
-        }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::stamps::StampBody;
 use super::state::AppState;
 use super::{READ, read, resource};
+use crate::auth::StampReader;
 use crate::error::ApiError;
 
 /// Adds `/v1/batches/{id}`.
@@ -41,7 +42,11 @@ impl BatchBody {
     }
 }
 
-async fn show(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn show(
+    _: StampReader,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound)?;
     let (batch, stamps) = batches::find(&state.database, id).await?.ok_or(ApiError::NotFound)?;
     Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::state::{AppState, OpenIntake};
 use super::{READ, read, resource};
+use crate::auth::{StampReader, StampWriter};
 use crate::body::{Body, BodyLimits};
 use crate::error::ApiError;
 use crate::intake::IntakeError;
@@ -31,6 +32,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn create(
+    _: StampWriter,
     state: web::Data<AppState>,
     request: HttpRequest,
     payload: Payload,
@@ -52,7 +54,11 @@ async fn create(
     }
 }
 
-async fn show(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn show(
+    _: StampReader,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let object_cid = object_cid(request.uri().path()).ok_or(ApiError::NotFound)?;
     let stamp = stamps::find(&state.database, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
     Ok(HttpResponse::Ok().json(StampWithState::from(stamp)))

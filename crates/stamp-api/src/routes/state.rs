@@ -7,6 +7,7 @@ use domain::stamp::TimeTolerance;
 use platform::clock::Clock;
 use platform::postgres::Database;
 
+use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::intake::Intake;
 
@@ -16,6 +17,8 @@ pub struct AppState {
     pub database: Database,
     /// The longest tolerance that is taken in.
     pub max_time_tolerance: TimeTolerance,
+    /// Who may use the routes.
+    pub auth: Auth,
     /// Empty until the database has been there for the first time, and again once the service stops: the
     /// intake ends when nobody holds it any more.
     intake: RwLock<Option<OpenIntake>>,
@@ -32,8 +35,8 @@ pub struct OpenIntake {
 
 impl AppState {
     /// A service that takes no stamps in yet.
-    pub fn new(database: Database, max_time_tolerance: TimeTolerance) -> Self {
-        Self { database, max_time_tolerance, intake: RwLock::default() }
+    pub fn new(database: Database, max_time_tolerance: TimeTolerance, auth: Auth) -> Self {
+        Self { database, max_time_tolerance, auth, intake: RwLock::default() }
     }
 
     /// Returns the intake.

@@ -22,14 +22,19 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
-        let variables = [
+        Self::with(&[])
+    }
+
+    fn with(further: &[(&str, &str)]) -> Self {
+        let own = [
             ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d"),
             ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
             ("HTTP_ADDR", "127.0.0.1:0"),
             ("ADMIN_ADDR", "127.0.0.1:0"),
             ("SHUTDOWN_TIMEOUT_SECS", "2"),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables =
+            own.iter().chain(further).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment = Environment::from_variables(variables).expect("no files are named");
         let settings = Settings::from_environment(&environment).expect("good settings");
         let stop = CancellationToken::new();
@@ -195,6 +200,37 @@ async fn a_connection_with_an_unread_body_is_closed_even_if_the_client_falls_sil
         assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
         answer.is_problem(status);
     }
+    service.stop().await;
+}
+
+#[actix_web::test]
+async fn who_may_not_pass_is_told_so_before_the_body_is_looked_at() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let service = Service::with(&[("JWT_SECRET", secret), ("STAMPS_REQUIRE_AUTH", "true")]);
+    for (headers, body) in [
+        (JSON, STAMP),
+        (JSON, "{"),
+        ("", STAMP),
+        ("content-type: text/plain\r\ncontent-encoding: gzip\r\n", ""),
+        (JSON, &" ".repeat(64 * 1024 + 1)),
+        ("authorization: Basic YTpi\r\n", STAMP),
+    ] {
+        let answer = service.post(headers, body).await;
+        assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer realm="stamp-api""#), "{answer:?}");
+        answer.is_problem(401);
+    }
+    // Nothing of these bodies ever comes.
+    for framing in ["content-length: 60000", "content-length: 99999999999", "transfer-encoding: chunked"] {
+        let head =
+            format!("POST /v1/stamps HTTP/1.1\r\nhost: a\r\n{JSON}{framing}\r\nconnection: close\r\n\r\n");
+        let answer = exchange(service.running.http, &head).await;
+        answer.is_problem(401);
+    }
+    for path in ["/v1/stamps/a", "/v1/stamps/%FF", "/v1/batches/1", "/v1/batches/x"] {
+        service.ask("GET", path).await.is_problem(401);
+    }
+    assert_eq!(service.ask("GET", "/livez").await.status, 200);
+    assert_eq!(service.ask("GET", "/readyz").await.status, 503);
     service.stop().await;
 }
 

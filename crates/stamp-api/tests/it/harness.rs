@@ -88,6 +88,13 @@ impl Api {
         self.post(JSON, body.as_bytes()).await
     }
 
+    /// Sends a request with these header lines.
+    pub(crate) async fn request(&self, method: &str, raw_path: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!("{method} {raw_path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n");
+        self.exchange(format!("{head}{headers}content-length: {length}\r\n\r\n{body}").as_bytes()).await
+    }
+
     /// Sends bytes and reads until the other side closes.
     pub(crate) async fn exchange(&self, request: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address()).await.expect("a connection");

@@ -1,5 +1,6 @@
 //! The API on a real PostgreSQL and a real Kafka.
 
+mod auth;
 mod harness;
 mod hostile;
 mod takeover;
