@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener test chaos fmt lint deny doc help
+.PHONY: up down down-v env status logs listener token test chaos fmt lint deny doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -24,6 +24,9 @@ logs: ## Show the logs; in a terminal they are followed until Ctrl-C
 
 listener: ## Run one more queue-listener in the foreground
 	@deploy/stack/make listener
+
+token: ## Print a token: USER=<uuid> [SCOPE='messages:send …'] [TTL=1h]
+	@deploy/stack/make token
 
 test: ## Run all tests; ARGS='…' goes to cargo test
 	@deploy/stack/make test $(ARGS)

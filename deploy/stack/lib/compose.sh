@@ -57,6 +57,9 @@ compose_listener() {
   return "$code"
 }
 
+# In the container, which has the secret, the audience and the issuer.
+compose_token() { compose exec -T stamp-api /usr/local/bin/stamp-api token "$@"; }
+
 # secret_in SERVICE NAME: what the container of SERVICE has as NAME or in the file that NAME_FILE names.
 secret_in() {
   # shellcheck disable=SC2016

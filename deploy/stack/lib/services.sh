@@ -214,20 +214,37 @@ service_urls() {
   elif [ -n "${JWT_SECRET_FILE:-}" ]; then
     echo "JWT_SECRET=$(cat "$JWT_SECRET_FILE")"
   fi
+  [ -z "${JWT_AUDIENCE:-}" ] || echo "JWT_AUDIENCE=$JWT_AUDIENCE"
+  [ -z "${JWT_ISSUER:-}" ] || echo "JWT_ISSUER=$JWT_ISSUER"
 }
 
-# The settings that running services have, whatever the environment says now.
+services_run() { [ -f "$dir/run/services.env" ] && { service_pid stamp-api || service_pid queue-listener; } >/dev/null; }
+
+# The same of running services, whatever the environment says now.
+running_service_urls() { if services_run; then cat "$dir/run/services.env"; else service_urls; fi; }
+
 adopt_running_addresses() {
   local key value
-  [ -f "$dir/run/services.env" ] && { service_pid stamp-api || service_pid queue-listener; } >/dev/null || return 0
+  services_run || return 0
   while IFS='=' read -r key value; do
     case $key in
       API_URL) HTTP_ADDR=${value#http://} ;;
       ADMIN_URL) API_ADMIN_ADDR=${value#http://} ;;
       LISTENER_ADMIN_URL) LISTENER_ADMIN_ADDR=${value#http://} ;;
-      JWT_SECRET) JWT_SECRET=$value ;;
     esac
   done <"$dir/run/services.env"
+}
+
+# print_token ARGS…: a token that the running stamp-api accepts.
+print_token() {
+  local binary line
+  binary=$(runnable stamp-api)
+  unset JWT_SECRET JWT_SECRET_FILE JWT_PUBLIC_KEY JWT_PUBLIC_KEY_FILE JWT_AUDIENCE JWT_ISSUER STAMPS_REQUIRE_AUTH
+  while read -r line; do
+    case $line in JWT_*) export "${line?}" ;; esac
+  done < <(running_service_urls)
+  [ -n "${JWT_SECRET:-}" ] || die "stamp-api checks tokens with JWT_PUBLIC_KEY: whoever has the private key signs them, or 'make up' with a JWT_SECRET instead"
+  exec "${as_user[@]}" "$binary" token "$@" 9>&-
 }
 
 # One more replica in the foreground, on a free admin port; Ctrl-C is its own.
