@@ -87,3 +87,33 @@ async fn a_stop_ends_both_services_with_exit_code_0() {
     let _next = world.listener(&[("MIN_BATCH_SIZE", "1")]).await;
     world.every_stamp_is_in_one_batch(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_with_a_hundred_thousand_waiting_is_clean_and_what_waits_is_there_again() {
+    const WAITING: i64 = 100_000;
+    let world = World::new().await;
+    let patient = [("MIN_BATCH_SIZE", "1000000"), ("MAX_BATCH_SIZE", "1000000")];
+    let (mut first, first_url) = world.listener_with_url(&patient).await;
+    (0..WAITING)
+        .for_each(|id| world.topic.send_stamp(&format!("waits-{id}"), 500_000, "2026-01-01T00:00:00Z"));
+    world.topic.flush();
+    let all_wait = Some(WAITING as f64);
+    let waiting = |url: String| {
+        let world = &world;
+        move || {
+            let url = url.clone();
+            async move { world.metric(&url, "queue_listener_pending").await }
+        }
+    };
+    eventually("all wait", waiting(first_url), |waiting| *waiting == all_wait).await;
+    let asked = std::time::Instant::now();
+    first.signal("TERM");
+    assert_eq!(first.ended().await.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(10), "within SHUTDOWN_TIMEOUT_SECS: {:?}", asked.elapsed());
+
+    let (_second, second_url) = world.listener_with_url(&patient).await;
+    eventually("all wait again", waiting(second_url), |waiting| *waiting == all_wait).await;
+    // What falls due among so many leaves alone.
+    (0..10).for_each(|id| world.topic.send_stamp(&format!("due-{id}"), 0, "2026-01-01T00:00:00Z"));
+    world.every_stamp_is_in_one_batch(10).await;
+}

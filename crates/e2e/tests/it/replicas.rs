@@ -49,21 +49,24 @@ async fn replicas_share_the_partitions_and_one_that_stops_gives_them_back_within
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_move_on_in_time_although_a_write_hangs() {
     let world = World::new().await;
-    let (link, database_url) = world.database.proxied().await;
-    let hanging = world.listener(&[("DATABASE_URL", &database_url)]).await;
+    let hanging = world.listener(&[]).await;
     let has = |listener: &Process| partitions(listener).len();
     eventually("it has all of them", || async { has(&hanging) }, |count| *count == 12).await;
-    link.freeze();
+    let holder = world.database.connect().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("the table's lock");
     let now = "2026-01-01T00:00:00Z";
     (0..100).for_each(|id| world.topic.send_stamp(&format!("cid-{id}"), 0, now));
     world.topic.flush();
-    hanging.says("trying again").await;
+    hanging.says("batches can't be written; trying again").await;
     let other = world.listener(&[]).await;
     let started = Instant::now();
     eventually("half of them moved", || async { has(&other) }, |count| *count == 6).await;
     // A heartbeat until the rebalance is known, three seconds of patience with the write, twice at most.
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    drop(hanging);
+    holder.batch_execute("COMMIT").await.expect("the lock is given back");
     world.every_stamp_is_in_one_batch(100).await;
 }
 
