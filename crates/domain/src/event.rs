@@ -3,18 +3,15 @@
 //! [`encode`] knows one form. [`decode`] is wider: producers of all kinds write to the topic, and what it
 //! refuses becomes a dead letter with a [`Rejection`] beside it.
 
-mod rejection;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::stamp::{CREATED_DATE, Stamp, StampFields, format_date, trim_json};
-pub use rejection::{Reason, Rejection};
+use crate::record::object_text;
+pub use crate::record::{Reason, Rejection};
+use crate::stamp::{CREATED_DATE, Stamp, StampFields, format_date};
 
 /// How far ahead of the present the due time of an event may lie.
 ///
@@ -51,7 +48,6 @@ pub fn decode(
     record_timestamp: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Stamp, Rejection> {
-    let value = value.ok_or_else(|| Rejection::new(Reason::NoValue, "The record has no value."))?;
     let object = object_text(value)?;
     let stamp = StampFields::from_json_text(&object)?.parse(record_timestamp)?;
     if stamp.due() - now > MAX_AHEAD {
@@ -63,27 +59,4 @@ pub fn decode(
         return Err(Rejection::new(Reason::DueTooFarAhead, detail));
     }
     Ok(stamp)
-}
-
-/// Returns the text of the object, out of the JSON string if it is encoded twice.
-fn object_text(value: &[u8]) -> Result<Cow<'_, str>, Rejection> {
-    let text = trim_json(std::str::from_utf8(value)?);
-    if text.is_empty() {
-        return Err(Rejection::new(Reason::Empty, "The value is empty."));
-    }
-    if !text.starts_with('"') {
-        return Ok(text.into());
-    }
-    let inner: String = serde_json::from_str(text)?;
-    let object = trim_json(&inner);
-    if object.starts_with('{') {
-        Ok(inner.into())
-    } else if object.starts_with('"') && serde_json::from_str::<IgnoredAny>(object).is_ok() {
-        Err(Rejection::new(
-            Reason::EncodedTooOften,
-            "The value is JSON in JSON in JSON; two layers are read.",
-        ))
-    } else {
-        Err(Rejection::new(Reason::NotAnObject, "The value is a JSON string that holds no JSON object."))
-    }
 }

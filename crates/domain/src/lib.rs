@@ -1,11 +1,14 @@
-//! What is true on paper, without computers: stamps, their wire format and the batching rule.
+//! What is true on paper, without computers: stamps, user messages, their wire formats and the batching rule.
 //!
 //! Nothing in here does I/O, sleeps or reads a clock; whoever calls passes `now`.
 //!
 //! * [`stamp`]: the values of a stamp and how they are read from text and JSON.
 //! * [`event`]: a stamp as a Kafka record.
+//! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
 
 pub mod batch;
 pub mod event;
+pub mod fields;
+pub mod record;
 pub mod stamp;

@@ -4,13 +4,10 @@
 //!
 //! * this file: the values;
 //! * `date`: dates from and to text;
-//! * `fields`: the three members of a stamp as a client sent them, and what is wrong with them;
-//! * `json`: how those members are found in a JSON body.
+//! * `fields`: the three members of a stamp as a client sent them, and what is wrong with them.
 
 mod date;
-mod field_errors;
 mod fields;
-mod json;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +18,9 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+pub use crate::fields::{FieldErrors, MalformedJson, RepeatedField};
 pub use date::{InvalidDate, format_date, parse_date};
-pub use field_errors::FieldErrors;
-pub use fields::{CREATED_DATE, IntakeLimits, OBJECT_CID, RepeatedField, StampFields, TIME_TOLERANCE};
-pub use json::MalformedJson;
-pub(crate) use json::trim as trim_json;
+pub use fields::{CREATED_DATE, IntakeLimits, OBJECT_CID, StampFields, TIME_TOLERANCE};
 
 /// A document waiting for its batch, for at most [`time_tolerance`](Self::time_tolerance) minutes.
 #[derive(Debug, Clone, PartialEq, Eq)]

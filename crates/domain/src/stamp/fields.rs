@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 
-use super::{FieldErrors, InvalidDate, InvalidTolerance, ObjectCid, Stamp, TimeTolerance, parse_date};
+use super::{
+    FieldErrors, InvalidDate, InvalidTolerance, MalformedJson, ObjectCid, RepeatedField, Stamp,
+    TimeTolerance, parse_date,
+};
+use crate::fields::{FieldValue, Members, NOT_TEXT, NULL, REQUIRED, array, members};
 
 /// The member that holds the identifier.
 pub const OBJECT_CID: &str = "object_cid";
@@ -14,39 +17,17 @@ pub const TIME_TOLERANCE: &str = "time_tolerance";
 /// The member that holds the date from which the tolerance counts.
 pub const CREATED_DATE: &str = "created_date";
 
-const REQUIRED: &str = "This field is required.";
-const NULL: &str = "This field may not be null.";
-const NOT_TEXT: &str = "Not a valid string.";
+const NAMES: [&str; 3] = [OBJECT_CID, TIME_TOLERANCE, CREATED_DATE];
 
 /// The members of a stamp as they came, present or not, right or wrong.
 ///
 /// Read from JSON by [`from_json`](Self::from_json), from a form by
 /// [`from_text_pairs`](Self::from_text_pairs); made into a stamp by [`parse`](Self::parse).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StampFields<'a> {
     object_cid: Option<FieldValue<'a>>,
     time_tolerance: Option<FieldValue<'a>>,
     created_date: Option<FieldValue<'a>>,
-}
-
-/// One of the three members is there more than once, so nobody can tell which one is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("The field {field} is given more than once.")]
-pub struct RepeatedField {
-    field: &'static str,
-}
-
-impl RepeatedField {
-    /// Returns the name of the field.
-    pub fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl From<RepeatedField> for FieldErrors {
-    fn from(repeated: RepeatedField) -> Self {
-        Self::of(repeated.field, "This field may be given only once.")
-    }
 }
 
 impl<'a> StampFields<'a> {
@@ -61,14 +42,47 @@ impl<'a> StampFields<'a> {
     pub fn from_text_pairs(
         pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     ) -> Result<Self, RepeatedField> {
-        let mut fields = Self::default();
+        let mut members = Members::named(NAMES);
         for (name, text) in pairs {
-            fields.put(Member::named(&name), FieldValue::Text(text))?;
+            members.put(&name, FieldValue::Text(text))?;
         }
+        let mut fields = Self::from(members.into_values());
         if matches!(&fields.created_date, Some(FieldValue::Text(text)) if text.is_empty()) {
             fields.created_date = None;
         }
         Ok(fields)
+    }
+
+    /// Takes the members from one JSON object; a UTF-8 byte order mark may precede it.
+    ///
+    /// Other members are ignored, whatever they hold.
+    ///
+    /// # Errors
+    ///
+    /// [`MalformedJson`], never `NotAnArray` or `TooManyItems`.
+    pub fn from_json(body: &'a [u8]) -> Result<Self, MalformedJson> {
+        Self::from_json_text(std::str::from_utf8(body)?)
+    }
+
+    /// [`from_json`](Self::from_json) of what is known to be UTF-8.
+    pub(crate) fn from_json_text(text: &'a str) -> Result<Self, MalformedJson> {
+        Ok(members(text, NAMES)?.into())
+    }
+
+    /// Takes the members from each item of a JSON array of at most `max` objects; a UTF-8 byte order mark may
+    /// precede it.
+    ///
+    /// A bad item spoils itself only: it is an error in its place, as [`from_json`](Self::from_json) has it.
+    ///
+    /// # Errors
+    ///
+    /// [`MalformedJson`] if the body is not one array, or has more than `max` items.
+    pub fn from_json_array(
+        body: &'a [u8],
+        max: usize,
+    ) -> Result<Vec<Result<Self, MalformedJson>>, MalformedJson> {
+        let items = array(std::str::from_utf8(body)?, max)?;
+        Ok(items.into_iter().map(Self::from_json_text).collect())
     }
 
     /// Returns the stamp that the members describe.
@@ -94,19 +108,11 @@ impl<'a> StampFields<'a> {
         Stamp::new(object_cid, time_tolerance, created_date)
             .map_err(|error| FieldErrors::of(CREATED_DATE, error.to_string()))
     }
+}
 
-    /// Sets a member that is not there yet.
-    pub(super) fn put(&mut self, member: Member, value: FieldValue<'a>) -> Result<(), RepeatedField> {
-        let (field, slot) = match member {
-            Member::ObjectCid => (OBJECT_CID, &mut self.object_cid),
-            Member::TimeTolerance => (TIME_TOLERANCE, &mut self.time_tolerance),
-            Member::CreatedDate => (CREATED_DATE, &mut self.created_date),
-            Member::Other => return Ok(()),
-        };
-        match slot.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(RepeatedField { field }),
-        }
+impl<'a> From<[Option<FieldValue<'a>>; 3]> for StampFields<'a> {
+    fn from([object_cid, time_tolerance, created_date]: [Option<FieldValue<'a>>; 3]) -> Self {
+        Self { object_cid, time_tolerance, created_date }
     }
 }
 
@@ -146,46 +152,12 @@ impl IntakeLimits {
     }
 }
 
-/// The name of a member.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-pub(super) enum Member {
-    ObjectCid,
-    TimeTolerance,
-    CreatedDate,
-    #[serde(other)]
-    Other,
-}
-
-impl Member {
-    fn named(name: &str) -> Self {
-        match name {
-            OBJECT_CID => Self::ObjectCid,
-            TIME_TOLERANCE => Self::TimeTolerance,
-            CREATED_DATE => Self::CreatedDate,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// The value of a member.
-#[derive(Debug)]
-pub(super) enum FieldValue<'a> {
-    /// A JSON string or the value of a form field.
-    Text(Cow<'a, str>),
-    /// A JSON number, as it is written.
-    Number(&'a str),
-    Null,
-    /// What no member can be: true, false, an array, an object, a string with half a surrogate pair.
-    Other,
-}
-
 fn object_cid(value: Option<FieldValue>) -> Result<ObjectCid, String> {
     let text = match value.ok_or(REQUIRED)? {
         FieldValue::Text(text) => text,
         FieldValue::Number(text) => text.into(),
         FieldValue::Null => return Err(NULL.into()),
-        FieldValue::Other => return Err(NOT_TEXT.into()),
+        FieldValue::Bool(_) | FieldValue::Object(_) | FieldValue::Other => return Err(NOT_TEXT.into()),
     };
     ObjectCid::parse(text).map_err(|error| error.to_string())
 }
@@ -195,7 +167,9 @@ fn time_tolerance(value: Option<FieldValue>) -> Result<TimeTolerance, String> {
         FieldValue::Text(text) => text.parse(),
         FieldValue::Number(text) => text.parse(),
         FieldValue::Null => return Err(NULL.into()),
-        FieldValue::Other => Err(InvalidTolerance::NotAnInteger),
+        FieldValue::Bool(_) | FieldValue::Object(_) | FieldValue::Other => {
+            Err(InvalidTolerance::NotAnInteger)
+        }
     };
     parsed.map_err(|error| error.to_string())
 }
@@ -204,7 +178,7 @@ fn created_date(value: Option<FieldValue>, default: Option<DateTime<Utc>>) -> Re
     let parsed = match value {
         None | Some(FieldValue::Null) => return default.ok_or_else(|| REQUIRED.into()),
         Some(FieldValue::Text(text)) => parse_date(&text),
-        Some(FieldValue::Number(_) | FieldValue::Other) => Err(InvalidDate::WrongFormat),
+        Some(_) => Err(InvalidDate::WrongFormat),
     };
     parsed.map_err(|error| error.to_string())
 }

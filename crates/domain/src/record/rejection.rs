@@ -1,4 +1,4 @@
-//! Why a record holds no stamp.
+//! Why a record holds neither a stamp nor a message.
 
 use std::fmt;
 use std::str::Utf8Error;
@@ -62,7 +62,7 @@ pub enum Reason {
     InvalidTimeTolerance,
     /// `created_date` is wrong, or missing from a record without a timestamp.
     InvalidCreatedDate,
-    /// The due time is over [`MAX_AHEAD`](super::MAX_AHEAD) away.
+    /// The due time is over [`MAX_AHEAD`](crate::event::MAX_AHEAD) away.
     DueTooFarAhead,
 }
 

@@ -1,4 +1,4 @@
-//! How the members of a stamp are found in a JSON body.
+//! How members are found in JSON.
 //!
 //! Values are taken as their text first (`RawValue`): a number keeps every digit that way, and what nests
 //! deeply is skipped without recursion.
@@ -6,11 +6,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{FieldValue, Member};
-use super::{RepeatedField, StampFields};
+use super::{FieldValue, Members, RepeatedField};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// RFC 8259, section 2.
@@ -37,45 +36,26 @@ pub enum MalformedJson {
         /// The most items that are taken.
         max: usize,
     },
-    /// An object in which one of the three members is repeated.
+    /// An object in which one of the members that are read is repeated.
     #[error(transparent)]
     Repeated(#[from] RepeatedField),
 }
 
-impl<'a> StampFields<'a> {
-    /// Takes the members from one JSON object; a UTF-8 byte order mark may precede it.
-    ///
-    /// Other members are ignored, whatever they hold.
-    ///
-    /// # Errors
-    ///
-    /// [`MalformedJson`], never `NotAnArray` or `TooManyItems`.
-    pub fn from_json(body: &'a [u8]) -> Result<Self, MalformedJson> {
-        Self::from_json_text(std::str::from_utf8(body)?)
-    }
+/// Takes the members of these names from one JSON object; a byte order mark may precede it. Other members are
+/// ignored, whatever they hold.
+pub(crate) fn members<'a, const N: usize>(
+    text: &'a str,
+    names: [&'static str; N],
+) -> Result<[Option<FieldValue<'a>>; N], MalformedJson> {
+    let object = Object(Members::named(names));
+    Ok(read(text, object, '{', MalformedJson::NotAnObject)??.into_values())
+}
 
-    /// [`from_json`](Self::from_json) of what is known to be UTF-8.
-    pub(crate) fn from_json_text(text: &'a str) -> Result<Self, MalformedJson> {
-        Ok(read(text, Object, '{', MalformedJson::NotAnObject)??)
-    }
-
-    /// Takes the members from each item of a JSON array of at most `max` objects; a UTF-8 byte order mark may
-    /// precede it.
-    ///
-    /// A bad item spoils itself only: it is an error in its place, as [`from_json`](Self::from_json) has it.
-    ///
-    /// # Errors
-    ///
-    /// [`MalformedJson`] if the body is not one array, or has more than `max` items.
-    pub fn from_json_array(
-        body: &'a [u8],
-        max: usize,
-    ) -> Result<Vec<Result<Self, MalformedJson>>, MalformedJson> {
-        let text = std::str::from_utf8(body)?;
-        let items = read(text, Array { max }, '[', MalformedJson::NotAnArray)?;
-        let items = items.ok_or(MalformedJson::TooManyItems { max })?;
-        Ok(items.into_iter().map(|item| Self::from_json_text(item.get())).collect())
-    }
+/// Takes the items of a JSON array of at most `max`, as they are written; a byte order mark may precede it.
+pub(crate) fn array(text: &str, max: usize) -> Result<Vec<&str>, MalformedJson> {
+    let items = read(text, Array { max }, '[', MalformedJson::NotAnArray)?;
+    let items = items.ok_or(MalformedJson::TooManyItems { max })?;
+    Ok(items.into_iter().map(RawValue::get).collect())
 }
 
 /// Returns the text without white space around it and without a byte order mark in front.
@@ -103,35 +83,58 @@ fn read<'a, S: DeserializeSeed<'a>>(
 
 /// A JSON object with at most one of each member. A repetition is told apart by its type, because serde's
 /// own errors are nothing but text.
-struct Object;
+struct Object<'a, const N: usize>(Members<'a, N>);
 
-impl<'de> DeserializeSeed<'de> for Object {
-    type Value = Result<StampFields<'de>, RepeatedField>;
+impl<'de, const N: usize> DeserializeSeed<'de> for Object<'de, N> {
+    type Value = Result<Members<'de, N>, RepeatedField>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Object {
-    type Value = Result<StampFields<'de>, RepeatedField>;
+impl<'de, const N: usize> Visitor<'de> for Object<'de, N> {
+    type Value = Result<Members<'de, N>, RepeatedField>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = StampFields::default();
+        let Self(mut members) = self;
         let mut outcome = Ok(());
-        while let Some(member) = map.next_key()? {
-            if let Member::Other = member {
-                map.next_value::<IgnoredAny>()?;
-            } else {
+        while let Some(member) = map.next_key_seed(Name(&members))? {
+            if let Some(index) = member {
                 let value = map.next_value::<&RawValue>()?;
-                outcome = outcome.and(fields.put(member, value.into()));
+                outcome = outcome.and(members.put_at(index, value.into()));
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(outcome.map(|()| fields))
+        Ok(outcome.map(|()| members))
+    }
+}
+
+/// The name of a member, as the index of the one that is meant.
+struct Name<'m, 'a, const N: usize>(&'m Members<'a, N>);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Name<'_, '_, N> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<const N: usize> Visitor<'_> for Name<'_, '_, N> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.index_of(name))
     }
 }
 
@@ -178,6 +181,9 @@ impl<'a> From<&'a RawValue> for FieldValue<'a> {
         match text.as_bytes().first() {
             Some(b'"') => unquoted(text).map_or(Self::Other, Self::Text),
             Some(b'-' | b'0'..=b'9') => Self::Number(text),
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
+            Some(b'{') => Self::Object(text),
             Some(b'n') => Self::Null,
             _ => Self::Other,
         }

@@ -36,12 +36,12 @@ impl FieldErrors {
     }
 
     /// Returns the good value, or keeps the sentence about the bad one.
-    pub(super) fn keep<T>(&mut self, field: &'static str, outcome: Result<T, String>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, field: &'static str, outcome: Result<T, String>) -> Option<T> {
         outcome.map_err(|sentence| self.push(field, sentence)).ok()
     }
 
     /// Returns `value` if nothing is wrong.
-    pub(super) fn or<T>(self, value: T) -> Result<T, Self> {
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 }
