@@ -4,11 +4,13 @@
 //!
 //! * [`stamp`]: the values of a stamp and how they are read from text and JSON.
 //! * [`event`]: a stamp as a Kafka record.
+//! * [`message`]: a user message: its values, as a Kafka record, its topic and key.
 //! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
 
 pub mod batch;
 pub mod event;
 pub mod fields;
+pub mod message;
 pub mod record;
 pub mod stamp;

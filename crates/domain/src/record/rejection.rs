@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::Utf8Error;
 
-use crate::stamp::{CREATED_DATE, FieldErrors, MalformedJson, OBJECT_CID};
+use crate::fields::{FieldErrors, MalformedJson};
+use crate::message::{BODY, IS_ACTIVE, NS_MESSAGE, REFERENCE_URL, SUBJECT};
+use crate::stamp::{CREATED_DATE, OBJECT_CID};
 
 /// Why a record can't be understood: a code for programs and a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,7 @@ pub enum Reason {
     NotJson,
     /// JSON, but neither an object nor a string holding one.
     NotAnObject,
-    /// A member of the stamp is there more than once.
+    /// A member of the stamp or message is there more than once.
     RepeatedMember,
     /// JSON in JSON in JSON.
     EncodedTooOften,
@@ -64,6 +66,20 @@ pub enum Reason {
     InvalidCreatedDate,
     /// The due time is over [`MAX_AHEAD`](crate::event::MAX_AHEAD) away.
     DueTooFarAhead,
+    /// `ns-message` is missing or no object.
+    NoMessage,
+    /// `subject` is missing or wrong.
+    InvalidSubject,
+    /// `body` is missing or wrong.
+    InvalidBody,
+    /// `reference_url` is wrong.
+    InvalidReferenceUrl,
+    /// `is_active` is wrong.
+    InvalidIsActive,
+    /// The key in a topic that all users share is no user's uuid.
+    InvalidKey,
+    /// The name of a topic that should be one user's is no uuid.
+    InvalidTopic,
 }
 
 impl Reason {
@@ -81,6 +97,13 @@ impl Reason {
             Self::InvalidTimeTolerance => "invalid_time_tolerance",
             Self::InvalidCreatedDate => "invalid_created_date",
             Self::DueTooFarAhead => "due_too_far_ahead",
+            Self::NoMessage => "no_message",
+            Self::InvalidSubject => "invalid_subject",
+            Self::InvalidBody => "invalid_body",
+            Self::InvalidReferenceUrl => "invalid_reference_url",
+            Self::InvalidIsActive => "invalid_is_active",
+            Self::InvalidKey => "invalid_key",
+            Self::InvalidTopic => "invalid_topic",
         }
     }
 }
@@ -124,6 +147,11 @@ impl From<FieldErrors> for Rejection {
         let reason = match errors.iter().next() {
             Some((OBJECT_CID, _)) => Reason::InvalidObjectCid,
             Some((CREATED_DATE, _)) => Reason::InvalidCreatedDate,
+            Some((NS_MESSAGE, _)) => Reason::NoMessage,
+            Some((SUBJECT, _)) => Reason::InvalidSubject,
+            Some((BODY, _)) => Reason::InvalidBody,
+            Some((REFERENCE_URL, _)) => Reason::InvalidReferenceUrl,
+            Some((IS_ACTIVE, _)) => Reason::InvalidIsActive,
             _ => Reason::InvalidTimeTolerance,
         };
         Self::new(reason, errors.to_string())

@@ -1,0 +1,69 @@
+use proptest::prelude::*;
+
+use super::encoded;
+use crate::message::{Message, decode, encode, key_text};
+use crate::record::Rejection;
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let text = |most| prop::collection::vec(any::<char>(), 1..=most).prop_map(String::from_iter);
+    let url = prop::option::of("(http|HTTPS)://[a-z]{1,20}(:[0-9]{1,4})?(/[!-\\[\\]-~é]{0,30})?");
+    (text(255), text(600), url, any::<bool>()).prop_filter_map("valid", |(subject, body, url, is_active)| {
+        Message::new(&subject, &body, url.as_deref(), is_active).ok()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded_again_once_or_twice_encoded(message in any_message()) {
+        let once = encode(&message);
+        let twice = encoded(std::str::from_utf8(&once).expect("JSON is UTF-8"));
+        prop_assert_eq!(decode(Some(&once)), Ok(message.clone()));
+        prop_assert_eq!(decode(Some(twice.as_bytes())), Ok(message));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(value in prop::collection::vec(any::<u8>(), 0..200)) {
+        assert_orderly(&value);
+        prop_assert!(key_text(Some(&value)).is_some_and(|text| !text.contains('\0')));
+    }
+
+    #[test]
+    fn arbitrary_urls_never_panic(url in "(http://)?\\PC{0,40}") {
+        if let Ok(message) = Message::new("s", "b", Some(&url), true) {
+            prop_assert_eq!(message.reference_url().unwrap_or_default(), url);
+        }
+    }
+
+    #[test]
+    fn mutated_messages_never_panic(
+        message in any_message(),
+        twice in any::<bool>(),
+        mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),
+    ) {
+        let mut value = encode(&message);
+        if twice {
+            value = encoded(std::str::from_utf8(&value).expect("JSON is UTF-8")).into_bytes();
+        }
+        for (index, byte, kind) in mutations {
+            let at = index.index(value.len().max(1));
+            match kind {
+                0 if at < value.len() => value[at] = byte,
+                1 if at < value.len() => drop(value.remove(at)),
+                2 => value.insert(at, b"\"\\{}[],:0-\x00"[usize::from(byte) % 11]),
+                _ => value.truncate(at),
+            }
+        }
+        assert_orderly(&value);
+    }
+}
+
+/// Whatever the bytes are, they are a message that survives another round, or a printable rejection.
+fn assert_orderly(value: &[u8]) {
+    match decode(Some(value)) {
+        Ok(message) => assert_eq!(decode(Some(&encode(&message))), Ok(message)),
+        Err(rejection) => {
+            assert!(rejection.detail().len() <= Rejection::MAX_DETAIL_BYTES);
+            assert!(!rejection.detail().contains(char::is_control));
+        }
+    }
+}
