@@ -6,6 +6,9 @@ pub mod replays;
 
 use std::time::Duration;
 
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+
 use super::{Database, DatabaseError};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -26,11 +29,23 @@ pub struct DeadLetter {
     /// Its value, if it has one.
     pub value: Option<Vec<u8>>,
     /// Its headers, in order: `[{"key": …, "value": …}, …]`; values that are no text as `\x…`.
-    pub headers: serde_json::Value,
+    pub headers: Value,
     /// A short code.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
+}
+
+impl DeadLetter {
+    /// Roughly how much memory the parts take whose length a producer chooses, in bytes: all of them go into one
+    /// statement with others.
+    pub fn size(&self) -> usize {
+        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        let text = |header: &Value, part: &str| header[part].as_str().map_or(0, str::len);
+        let headers = self.headers.as_array().into_iter().flatten();
+        let headers: usize = headers.map(|header| 32 + text(header, "key") + text(header, "value")).sum();
+        bytes(&self.key) + bytes(&self.value) + headers
+    }
 }
 
 /// Stores dead letters, each once by its coordinates: a redelivered one changes nothing.
@@ -39,45 +54,96 @@ pub struct DeadLetter {
 /// # Errors
 /// Whatever the database says.
 pub async fn store(database: &Database, letters: &[DeadLetter]) -> Result<u64, DatabaseError> {
-    const SQL: &str = r#"
-        INSERT INTO dead_letters (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
-        SELECT * FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[], $6::bytea[],
-                             $7::jsonb[], $8::text[], $9::text[])
-            AS i (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
-        ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
-        ON CONFLICT (topic, partition, "offset", "timestamp") DO NOTHING"#;
-    let letters = letters.to_vec();
+    let columns = Columns::of(letters);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let statement = client.prepare_cached(SQL).await?;
-                let column = |text: fn(&DeadLetter) -> &str| letters.iter().map(text).collect::<Vec<_>>();
-                let topics = column(|letter| &letter.topic);
-                let partitions: Vec<i32> = letters.iter().map(|letter| letter.partition).collect();
-                let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset).collect();
-                let timestamps: Vec<i64> = letters.iter().map(|letter| letter.timestamp).collect();
-                let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
-                let values: Vec<Option<&[u8]>> =
-                    letters.iter().map(|letter| letter.value.as_deref()).collect();
-                let headers: Vec<&serde_json::Value> = letters.iter().map(|letter| &letter.headers).collect();
-                let (reasons, details) = (column(|letter| &letter.reason), column(|letter| &letter.detail));
-                client
-                    .execute(
-                        &statement,
-                        &[
-                            &topics,
-                            &partitions,
-                            &offsets,
-                            &timestamps,
-                            &keys,
-                            &values,
-                            &headers,
-                            &reasons,
-                            &details,
-                        ],
-                    )
-                    .await
+                let statement = client.prepare_cached(INSERT).await?;
+                client.execute(&statement, &columns.parameters()).await
             })
         })
         .await
+}
+
+/// Inserts the dead letters that [`Columns`] holds, its parameters being the first ones of the statement.
+pub(super) const INSERT: &str = r#"
+    INSERT INTO dead_letters (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
+    SELECT * FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[], $6::bytea[],
+                         $7::jsonb[], $8::text[], $9::text[])
+        AS i (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
+    ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
+    ON CONFLICT (topic, partition, "offset", "timestamp") DO NOTHING"#;
+
+/// Dead letters, column by column.
+#[derive(Default)]
+pub(super) struct Columns {
+    topics: Vec<String>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    timestamps: Vec<i64>,
+    keys: Vec<Option<Vec<u8>>>,
+    values: Vec<Option<Vec<u8>>>,
+    headers: Vec<Value>,
+    reasons: Vec<String>,
+    details: Vec<String>,
+}
+
+impl Columns {
+    pub(super) fn of<'a>(letters: impl IntoIterator<Item = &'a DeadLetter>) -> Self {
+        let mut columns = Self::default();
+        for letter in letters {
+            columns.topics.push(letter.topic.clone());
+            columns.partitions.push(letter.partition);
+            columns.offsets.push(letter.offset);
+            columns.timestamps.push(letter.timestamp);
+            columns.keys.push(letter.key.clone());
+            columns.values.push(letter.value.clone());
+            columns.headers.push(letter.headers.clone());
+            columns.reasons.push(letter.reason.clone());
+            columns.details.push(letter.detail.clone());
+        }
+        columns
+    }
+
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.topics,
+            &self.partitions,
+            &self.offsets,
+            &self.timestamps,
+            &self.keys,
+            &self.values,
+            &self.headers,
+            &self.reasons,
+            &self.details,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_size_counts_everything_that_a_producer_can_blow_up() {
+        let size = |key: usize, value: usize, header: usize| {
+            let letter = DeadLetter {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset: 0,
+                timestamp: -1,
+                key: Some(vec![0; key]),
+                value: Some(vec![0; value]),
+                headers: json!([{"key": "k", "value": "v".repeat(header)}, {"key": null, "value": null}]),
+                reason: "r".to_owned(),
+                detail: "d".to_owned(),
+            };
+            letter.size()
+        };
+        for large in [size(1 << 20, 0, 0), size(0, 1 << 20, 0), size(0, 0, 1 << 20)] {
+            assert!(large > 1 << 20 && large < 2 << 20, "{large}");
+        }
+    }
 }

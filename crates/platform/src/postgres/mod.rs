@@ -9,6 +9,7 @@ pub mod batches;
 pub mod dead_letters;
 pub mod error;
 pub mod intake;
+pub mod messages;
 pub mod migrations;
 pub mod processing;
 pub mod schema;

@@ -62,6 +62,47 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// A view of `stored_messages`: those that are not deleted.
+    messages (id) {
+        id -> Int8,
+        subject -> Varchar,
+        uuid -> Uuid,
+        body -> Text,
+        reference_url -> Nullable<Text>,
+        is_active -> Bool,
+        created_by -> Text,
+        created_date -> Timestamptz,
+        modified_by -> Text,
+        modified_date -> Nullable<Timestamptz>,
+        kafka_topic -> Text,
+        kafka_partition -> Int4,
+        kafka_offset -> Int8,
+        kafka_timestamp -> Int8,
+        kafka_key -> Nullable<Text>,
+        recipient -> Uuid,
+    }
+}
+
+diesel::table! {
+    /// A row that is deleted has `deleted_at` and its coordinates alone; the latter no query of Diesel's looks at.
+    stored_messages (id) {
+        id -> Int8,
+        subject -> Nullable<Varchar>,
+        uuid -> Nullable<Uuid>,
+        body -> Nullable<Text>,
+        reference_url -> Nullable<Text>,
+        is_active -> Nullable<Bool>,
+        created_by -> Nullable<Text>,
+        created_date -> Nullable<Timestamptz>,
+        modified_by -> Nullable<Text>,
+        modified_date -> Nullable<Timestamptz>,
+        kafka_key -> Nullable<Text>,
+        recipient -> Nullable<Uuid>,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     __diesel_schema_migrations (version) {
         version -> Varchar,
         run_on -> Timestamp,

@@ -5,7 +5,9 @@ use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 use platform::postgres::Database;
 use platform::postgres::migrations::{MIGRATIONS, SchemaState, migrate, schema_state};
-use platform::postgres::schema::{batches, dead_letters, processed_stamps, stamp_states};
+use platform::postgres::schema::{
+    batches, dead_letters, messages, processed_stamps, stamp_states, stored_messages,
+};
 use test_support::TestDatabase;
 
 /// Every column, index, constraint and view, one a line.
@@ -89,4 +91,11 @@ async fn the_database_has_every_column_that_the_queries_name() {
         .execute(&mut connection)
         .await
         .expect("stamp_states");
+    messages::table.select(messages::all_columns).limit(0).execute(&mut connection).await.expect("messages");
+    stored_messages::table
+        .select(stored_messages::all_columns)
+        .limit(0)
+        .execute(&mut connection)
+        .await
+        .expect("stored_messages");
 }

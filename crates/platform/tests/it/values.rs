@@ -1,9 +1,13 @@
-//! Stamps for tests.
+//! Stamps, messages and dead letters for tests.
 
 use chrono::{DateTime, Utc};
+use domain::message::{Message, topic_of};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
+use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::intake::Numbered;
+use platform::postgres::messages::NewMessage;
 use platform::postgres::processing::Member;
+use uuid::Uuid;
 
 pub(crate) fn stamp(object_cid: &str) -> Stamp {
     let created: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
@@ -30,4 +34,32 @@ pub(crate) fn members<'a>(ids: impl IntoIterator<Item = &'a str>, size: usize) -
             batch: index / size,
         })
         .collect()
+}
+
+/// A message in a user's own topic, partition 0.
+pub(crate) fn message(recipient: Uuid, offset: i64) -> NewMessage {
+    NewMessage {
+        message: Message::new(&format!("subject {offset}"), "body", None, true).expect("a valid message"),
+        recipient,
+        topic: topic_of(recipient),
+        partition: 0,
+        offset,
+        timestamp: 1_767_225_600_000,
+        key: Some("key".to_owned()),
+    }
+}
+
+/// A dead letter with nothing in it.
+pub(crate) fn letter(topic: &str, partition: i32, offset: i64, timestamp: i64) -> DeadLetter {
+    DeadLetter {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        timestamp,
+        key: None,
+        value: None,
+        headers: serde_json::json!([]),
+        reason: "no_value".to_owned(),
+        detail: "The record has no value.".to_owned(),
+    }
 }

@@ -1,0 +1,249 @@
+//! Messages to users: storing what was read from Kafka, and the user's inbox and trash ([`inbox`]).
+
+pub mod inbox;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use domain::message::Message;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::dead_letters::{self, DeadLetter};
+use super::schema::messages;
+use super::{Database, DatabaseError};
+
+/// As long as for dead letters, which go into the same statement: both may be large.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A message as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// What it says.
+    pub message: Message,
+    /// Whom it is for.
+    pub recipient: Uuid,
+    /// Where it was read.
+    pub topic: String,
+    /// The same.
+    pub partition: i32,
+    /// The same.
+    pub offset: i64,
+    /// The record's, in milliseconds since 1970; -1 if it has none.
+    pub timestamp: i64,
+    /// The record's key as text, if it has one: [`domain::message::key_text`].
+    pub key: Option<String>,
+}
+
+/// A row of the view `messages`.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = messages)]
+pub struct StoredMessage {
+    /// Its number: a later one was stored later.
+    pub id: i64,
+    /// The same for those who read it over HTTP.
+    pub uuid: Uuid,
+    /// What it is about.
+    pub subject: String,
+    /// What it says.
+    pub body: String,
+    /// Where more can be read.
+    pub reference_url: Option<String>,
+    /// Whether it lies in the inbox, not in the trash.
+    pub is_active: bool,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was stored.
+    pub created_date: DateTime<Utc>,
+    /// Who changed it last.
+    pub modified_by: String,
+    /// When that was.
+    pub modified_date: Option<DateTime<Utc>>,
+    /// Where it was read.
+    pub kafka_topic: String,
+    /// The same.
+    pub kafka_partition: i32,
+    /// The same.
+    pub kafka_offset: i64,
+    /// The record's, in milliseconds since 1970; -1 if it has none.
+    pub kafka_timestamp: i64,
+    /// The record's key as text, if it has one.
+    pub kafka_key: Option<String>,
+    /// Whom it is for.
+    pub recipient: Uuid,
+}
+
+/// How far a partition is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: i32,
+    /// The highest offset of which there is a row.
+    pub offset: i64,
+    /// That record's timestamp in milliseconds since 1970, -1 if it has none; the latest where topics that were
+    /// made again have several.
+    pub timestamp: i64,
+}
+
+/// Stores the messages and dead letters of one chunk, each once by its coordinates, in one transaction: nobody ever
+/// sees a later record of a partition stored and an earlier one not. Returns the messages that are new, in order of
+/// their coordinates; one that was deleted for good is not.
+///
+/// # Errors
+/// Whatever the database says; then nothing was stored, or the answer was lost and a second try finds out.
+pub async fn store<'a>(
+    database: &Database,
+    messages: impl IntoIterator<Item = &'a NewMessage>,
+    letters: impl IntoIterator<Item = &'a DeadLetter>,
+) -> Result<Vec<StoredMessage>, DatabaseError> {
+    // Both are inserted in the order of their keys, messages always first: two who store the same wait for each
+    // other instead of deadlocking.
+    let sql = format!(
+        r#"
+        WITH buried AS ({bury}
+        ), made AS (
+            INSERT INTO stored_messages (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp, kafka_key,
+                recipient, subject, body, reference_url, is_active)
+            SELECT * FROM unnest($10::text[], $11::int4[], $12::int8[], $13::int8[], $14::text[],
+                                 $15::uuid[], $16::text[], $17::text[], $18::text[], $19::bool[])
+                AS i (topic, partition, "offset", "timestamp", key, recipient, subject, body, reference_url, is_active)
+            ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
+            ON CONFLICT (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp) DO NOTHING
+            RETURNING *
+        )
+        SELECT * FROM made ORDER BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp"#,
+        bury = dead_letters::INSERT,
+    );
+    let (columns, letters) = (Columns::of(messages), dead_letters::Columns::of(letters));
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached(&sql).await?;
+                let mut parameters = letters.parameters().to_vec();
+                parameters.extend(columns.parameters());
+                let rows = client.query(&statement, &parameters).await?;
+                rows.iter().map(StoredMessage::from_row).collect()
+            })
+        })
+        .await
+}
+
+/// Returns how far each partition of a topic is stored, over messages, deleted ones and dead letters; nothing for a
+/// partition of which there is no row.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn position(database: &Database, topic: &str) -> Result<Vec<Position>, DatabaseError> {
+    // From one partition's last row to that of the next one below: each step looks at one entry of an index.
+    const SQL: &str = r#"
+        WITH RECURSIVE stored AS (
+            (SELECT kafka_partition AS partition, kafka_offset AS "offset", kafka_timestamp AS "timestamp"
+             FROM stored_messages WHERE kafka_topic = $1
+             ORDER BY kafka_partition DESC, kafka_offset DESC, kafka_timestamp DESC LIMIT 1)
+            UNION ALL
+            SELECT below.* FROM stored CROSS JOIN LATERAL (
+                SELECT kafka_partition, kafka_offset, kafka_timestamp
+                FROM stored_messages WHERE kafka_topic = $1 AND kafka_partition < stored.partition
+                ORDER BY kafka_partition DESC, kafka_offset DESC, kafka_timestamp DESC LIMIT 1) below
+        ), dead AS (
+            (SELECT partition, "offset", "timestamp"
+             FROM dead_letters WHERE topic = $1
+             ORDER BY partition DESC, "offset" DESC, "timestamp" DESC LIMIT 1)
+            UNION ALL
+            SELECT below.* FROM dead CROSS JOIN LATERAL (
+                SELECT partition, "offset", "timestamp"
+                FROM dead_letters WHERE topic = $1 AND partition < dead.partition
+                ORDER BY partition DESC, "offset" DESC, "timestamp" DESC LIMIT 1) below
+        )
+        SELECT DISTINCT ON (partition) partition, "offset", "timestamp"
+        FROM (SELECT * FROM stored UNION ALL SELECT * FROM dead) ends
+        ORDER BY partition, "offset" DESC, "timestamp" DESC"#;
+    let topic = topic.to_owned();
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached(SQL).await?;
+                let rows = client.query(&statement, &[&topic]).await?;
+                let position = |row: &Row| {
+                    let (partition, offset) = (row.try_get(0)?, row.try_get(1)?);
+                    Ok(Position { partition, offset, timestamp: row.try_get(2)? })
+                };
+                rows.iter().map(position).collect()
+            })
+        })
+        .await
+}
+
+impl StoredMessage {
+    fn from_row(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            uuid: row.try_get("uuid")?,
+            subject: row.try_get("subject")?,
+            body: row.try_get("body")?,
+            reference_url: row.try_get("reference_url")?,
+            is_active: row.try_get("is_active")?,
+            created_by: row.try_get("created_by")?,
+            created_date: row.try_get("created_date")?,
+            modified_by: row.try_get("modified_by")?,
+            modified_date: row.try_get("modified_date")?,
+            kafka_topic: row.try_get("kafka_topic")?,
+            kafka_partition: row.try_get("kafka_partition")?,
+            kafka_offset: row.try_get("kafka_offset")?,
+            kafka_timestamp: row.try_get("kafka_timestamp")?,
+            kafka_key: row.try_get("kafka_key")?,
+            recipient: row.try_get("recipient")?,
+        })
+    }
+}
+
+/// Messages, column by column.
+#[derive(Default)]
+struct Columns {
+    topics: Vec<String>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    timestamps: Vec<i64>,
+    keys: Vec<Option<String>>,
+    recipients: Vec<Uuid>,
+    subjects: Vec<String>,
+    bodies: Vec<String>,
+    reference_urls: Vec<Option<String>>,
+    actives: Vec<bool>,
+}
+
+impl Columns {
+    fn of<'a>(messages: impl IntoIterator<Item = &'a NewMessage>) -> Self {
+        let mut columns = Self::default();
+        for NewMessage { message, recipient, topic, partition, offset, timestamp, key } in messages {
+            columns.topics.push(topic.clone());
+            columns.partitions.push(*partition);
+            columns.offsets.push(*offset);
+            columns.timestamps.push(*timestamp);
+            columns.keys.push(key.clone());
+            columns.recipients.push(*recipient);
+            columns.subjects.push(message.subject().to_owned());
+            columns.bodies.push(message.body().to_owned());
+            columns.reference_urls.push(message.reference_url().map(str::to_owned));
+            columns.actives.push(message.is_active());
+        }
+        columns
+    }
+
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+        [
+            &self.topics,
+            &self.partitions,
+            &self.offsets,
+            &self.timestamps,
+            &self.keys,
+            &self.recipients,
+            &self.subjects,
+            &self.bodies,
+            &self.reference_urls,
+            &self.actives,
+        ]
+    }
+}

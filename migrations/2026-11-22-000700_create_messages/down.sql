@@ -1,0 +1,2 @@
+DROP VIEW messages;
+DROP TABLE stored_messages;
