@@ -2,21 +2,8 @@
 
 use domain::batch::Position;
 use platform::postgres::dead_letters::replays::{Claim, Verdict};
-use rdkafka::Message as _;
-use rdkafka::message::BorrowedMessage;
 
-use crate::record::{Record, each_header};
-
-/// The headers of a replay: where the dead letter was read.
-pub(crate) const TOPIC: &str = "x-original-topic";
-/// The same.
-pub(crate) const PARTITION: &str = "x-original-partition";
-/// The same.
-pub(crate) const OFFSET: &str = "x-original-offset";
-/// The same, in milliseconds since 1970; -1 for none.
-pub(crate) const TIMESTAMP: &str = "x-original-timestamp";
-/// How often the dead letter had come back when this was published: tells its publications apart.
-pub(crate) const REPLAYS: &str = "x-replays";
+use crate::record::Record;
 
 /// Such a record. Only the database knows whether it is one; until then it is both.
 #[derive(Debug)]
@@ -45,30 +32,6 @@ impl Replay {
 
     /// Roughly how much memory it takes, in bytes.
     pub(crate) fn size(&self) -> usize {
-        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        let claim = 256 + bytes(&self.claim.key) + bytes(&self.claim.value);
-        claim + self.original.size() + self.own.size()
+        256 + self.claim.size() + self.original.size() + self.own.size()
     }
-}
-
-/// What a record of the listener's own topic says of itself. `None` if it says nothing, or what can't be.
-pub(crate) fn claim(record: &BorrowedMessage<'_>) -> Option<Claim> {
-    const NAMES: [&str; 5] = [TOPIC, PARTITION, OFFSET, TIMESTAMP, REPLAYS];
-    let mut values = [None; NAMES.len()];
-    for header in each_header(record).flatten() {
-        if let Some(index) = NAMES.iter().position(|name| *name == header.key) {
-            // The last one counts: a dead letter may have had such headers before it was replayed.
-            values[index] = header.value.and_then(|value| std::str::from_utf8(value).ok());
-        }
-    }
-    let [topic, partition, offset, timestamp, replays] = values;
-    Some(Claim {
-        topic: topic.filter(|topic| *topic == record.topic())?.to_owned(),
-        partition: partition?.parse().ok()?,
-        offset: offset?.parse().ok()?,
-        timestamp: timestamp?.parse().ok()?,
-        replays: replays.and_then(|count| count.parse().ok()),
-        key: record.key().map(<[u8]>::to_vec),
-        value: record.payload().map(<[u8]>::to_vec),
-    })
 }

@@ -80,6 +80,8 @@ pub enum Reason {
     InvalidKey,
     /// The name of a topic that should be one user's is no uuid.
     InvalidTopic,
+    /// Decoding it always ends in a panic: a mistake of ours.
+    Panicked,
 }
 
 impl Reason {
@@ -104,6 +106,7 @@ impl Reason {
             Self::InvalidIsActive => "invalid_is_active",
             Self::InvalidKey => "invalid_key",
             Self::InvalidTopic => "invalid_topic",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -1,6 +1,10 @@
-//! Kafka: what every client is configured with, topics, and whether the brokers can be reached.
+//! Kafka: what every client is configured with, topics, whether the brokers can be reached, and what is common to all
+//! records.
 
 pub mod reachability;
+pub mod record;
+pub mod replay;
+pub mod text;
 pub mod topics;
 
 use std::collections::BTreeMap;

@@ -2,13 +2,12 @@
 
 use futures_util::future::join_all;
 use platform::kafka::KafkaSettings;
+use platform::kafka::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
+use platform::kafka::text::to_bytes;
 use platform::postgres::dead_letters::queries::{Stored, Summary};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-
-use crate::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
-use crate::text::to_bytes;
 
 /// A producer for replays.
 pub(super) struct Publisher(FutureProducer);

@@ -3,12 +3,13 @@
 use chrono::DateTime;
 use clap::Args;
 use platform::health::require_database;
+use platform::kafka::text::{to_bytes, to_text};
 use platform::postgres::Database;
 use platform::postgres::dead_letters::queries::{self, Filter, Stored};
 use serde_json::{Value, json};
 
 use super::output::{self, Output, line, shown};
-use crate::text::{escaped, to_bytes, to_text};
+use crate::text::escaped;
 
 /// Shows everything about one dead letter.
 ///

@@ -27,6 +27,14 @@ pub struct Claim {
     pub value: Option<Vec<u8>>,
 }
 
+impl Claim {
+    /// Roughly how much memory the parts take whose length a producer chooses, in bytes.
+    pub fn size(&self) -> usize {
+        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        bytes(&self.key) + bytes(&self.value)
+    }
+}
+
 /// What became of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
@@ -34,7 +42,7 @@ pub struct Verdict {
     pub id: i64,
     /// Which publication it was: [`Claim::replays`].
     pub replays: Option<i32>,
-    /// Whether it is a stamp now.
+    /// Whether it is a stamp or a message now.
     pub understood: bool,
 }
 
