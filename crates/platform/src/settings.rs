@@ -238,6 +238,10 @@ pub struct TopicSettings {
     pub stamp_topic: String,
     /// With how many partitions it is made.
     pub stamp_topic_partitions: i32,
+    /// The one topic of all users' messages; `None` if each user has a topic, named by their uuid.
+    pub message_topic: Option<String>,
+    /// With how many partitions it, or each user's topic, is made.
+    pub message_topic_partitions: i32,
     /// With how many replicas topics are made.
     pub replication_factor: i32,
     /// The longest tolerance that HTTP accepts, in minutes; retention counts from it.
@@ -245,12 +249,15 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
-    /// Reads `STAMP_TOPIC`, `STAMP_TOPIC_PARTITIONS`, `TOPIC_REPLICATION_FACTOR`, `MAX_TIME_TOLERANCE_MINUTES`.
+    /// Reads `STAMP_TOPIC`, `STAMP_TOPIC_PARTITIONS`, `MESSAGE_TOPIC`, `MESSAGE_TOPIC_PARTITIONS`,
+    /// `TOPIC_REPLICATION_FACTOR`, `MAX_TIME_TOLERANCE_MINUTES`.
     pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
         #[derive(Deserialize)]
         struct Raw {
             stamp_topic: Option<String>,
             stamp_topic_partitions: Option<String>,
+            message_topic: Option<String>,
+            message_topic_partitions: Option<String>,
             topic_replication_factor: Option<String>,
             max_time_tolerance_minutes: Option<String>,
         }
@@ -258,13 +265,26 @@ impl TopicSettings {
         // With the five minutes that a date may be ahead, well below the 366 days after which the listener takes
         // an event for a mistake.
         let minutes_in_a_year = 365 * 24 * 60;
+        let partitions = 1..=10_000;
+        let stamp_topic = raw.stamp_topic.unwrap_or_else(|| "topic_data_created".to_owned());
+        let stamp_topic = topic_name("STAMP_TOPIC", stamp_topic)?;
+        let message_topic = raw.message_topic.map(|name| message_topic(name, &stamp_topic)).transpose()?;
+        // A user's messages are few and stay in order; those of all are spread.
+        let message_partitions = if message_topic.is_some() { 12 } else { 1 };
         Ok(Self {
-            stamp_topic: topic_name("STAMP_TOPIC", raw.stamp_topic, "topic_data_created")?,
+            stamp_topic,
             stamp_topic_partitions: number(
                 "STAMP_TOPIC_PARTITIONS",
                 raw.stamp_topic_partitions,
                 12,
-                1..=10_000,
+                partitions.clone(),
+            )?,
+            message_topic,
+            message_topic_partitions: number(
+                "MESSAGE_TOPIC_PARTITIONS",
+                raw.message_topic_partitions,
+                message_partitions,
+                partitions,
             )?,
             replication_factor: number("TOPIC_REPLICATION_FACTOR", raw.topic_replication_factor, 1, 1..=100)?,
             max_time_tolerance_minutes: number(
@@ -283,8 +303,19 @@ impl TopicSettings {
     }
 }
 
-fn topic_name(name: &str, value: Option<String>, default: &str) -> Result<String, InvalidSetting> {
-    let value = value.unwrap_or_else(|| default.to_owned());
+fn message_topic(value: String, stamp_topic: &str) -> Result<String, InvalidSetting> {
+    const NAME: &str = "MESSAGE_TOPIC";
+    let value = topic_name(NAME, value)?;
+    if value == stamp_topic {
+        Err(InvalidSetting::new(NAME, &value, "another topic than STAMP_TOPIC"))
+    } else if uuid::Uuid::try_parse(&value).is_ok() {
+        Err(InvalidSetting::new(NAME, &value, "a topic that is no uuid, which is one user's; or nothing"))
+    } else {
+        Ok(value)
+    }
+}
+
+fn topic_name(name: &str, value: String) -> Result<String, InvalidSetting> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if value.len() > 249 || !value.bytes().all(legal) || value == "." || value == ".." {
         return Err(InvalidSetting::new(
@@ -354,6 +385,28 @@ mod tests {
         let settings =
             TopicSettings::from_environment(&environment(&[("STAMP_TOPIC", "")])).expect("defaults");
         assert_eq!(settings.stamp_topic, "topic_data_created");
+    }
+
+    #[test]
+    fn each_user_has_a_topic_unless_one_is_named_for_all() {
+        let read = |variables: &[(&str, &str)]| TopicSettings::from_environment(&environment(variables));
+        let settings = read(&[]).expect("defaults");
+        assert_eq!((settings.message_topic, settings.message_topic_partitions), (None, 1));
+        let settings = read(&[("MESSAGE_TOPIC", "user_messages")]).expect("a name");
+        let shared = (settings.message_topic.as_deref(), settings.message_topic_partitions);
+        assert_eq!(shared, (Some("user_messages"), 12));
+        let settings = read(&[("MESSAGE_TOPIC", "m"), ("MESSAGE_TOPIC_PARTITIONS", "3")]).expect("valid");
+        assert_eq!(settings.message_topic_partitions, 3);
+        for (variables, why) in [
+            (&[("MESSAGE_TOPIC", "topic_data_created")][..], "the stamps' default"),
+            (&[("STAMP_TOPIC", "s"), ("MESSAGE_TOPIC", "s")], "the stamps'"),
+            (&[("MESSAGE_TOPIC", "018f3b1c-7c5e-7abc-8def-0123456789ab")], "a user's"),
+            (&[("MESSAGE_TOPIC", "a b")], "no name for a topic"),
+            (&[("MESSAGE_TOPIC_PARTITIONS", "0")], "no partition"),
+        ] {
+            let error = read(variables).expect_err(why).to_string();
+            assert!(error.starts_with("MESSAGE_TOPIC"), "{why}: {error}");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use domain::message::topic_of;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
+use uuid::Uuid;
 
 use crate::settings::TopicSettings;
 
@@ -28,12 +30,23 @@ pub struct TopicSpec {
 impl TopicSpec {
     /// The topic of stamp events, which either service makes.
     pub fn of_stamps(settings: &TopicSettings) -> Self {
-        Self {
-            name: settings.stamp_topic.clone(),
-            partitions: settings.stamp_topic_partitions,
-            replication_factor: settings.replication_factor,
-            retention: settings.retention(),
-        }
+        Self::named(settings.stamp_topic.clone(), settings.stamp_topic_partitions, settings)
+    }
+
+    /// The topic of all users' messages, which either service makes; `None` where each user has one.
+    pub fn of_shared_messages(settings: &TopicSettings) -> Option<Self> {
+        let name = settings.message_topic.clone()?;
+        Some(Self::named(name, settings.message_topic_partitions, settings))
+    }
+
+    /// The topic of one user's messages, which is made at the first send.
+    pub fn of_user_messages(settings: &TopicSettings, recipient: Uuid) -> Self {
+        Self::named(topic_of(recipient), settings.message_topic_partitions, settings)
+    }
+
+    fn named(name: String, partitions: i32, settings: &TopicSettings) -> Self {
+        let (replication_factor, retention) = (settings.replication_factor, settings.retention());
+        Self { name, partitions, replication_factor, retention }
     }
 }
 
