@@ -3,7 +3,8 @@
 //! * [`settings`]: the environment, read once.
 //! * [`clock`]: PostgreSQL's time, kept by the process.
 //! * [`postgres`]: connections, queries by table, error classes, migrations.
-//! * [`kafka`]: client configuration, topics, reachability.
+//! * [`kafka`]: client configuration, topics, reachability, what is common to all records.
+//! * [`messages`]: from the records of users' topics to rows.
 //! * [`health`], [`admin`]: whether the process can work; `/livez`, `/readyz` and `/metrics`.
 //! * [`healthcheck`], [`exit`]: asking a service whether it is ready; how a program ends.
 //! * [`telemetry`], [`metrics`], [`shutdown`], [`retry`]: logs, counts, signals, patience.
@@ -14,6 +15,7 @@ pub mod exit;
 pub mod health;
 pub mod healthcheck;
 pub mod kafka;
+pub mod messages;
 pub mod metrics;
 pub mod postgres;
 pub mod retry;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use domain::message::topic_of;
 use platform::kafka::topics::{TopicSpec, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::message::ToBytes;
+use rdkafka::message::{BorrowedMessage, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use uuid::Uuid;
@@ -38,15 +39,23 @@ pub struct ReadRecord {
 impl TestTopic {
     /// Makes a topic with so many partitions.
     pub async fn new(partitions: i32) -> Self {
-        let topic = Self::unmade();
+        Self::unmade().made(partitions).await
+    }
+
+    /// Makes the topic of one user, named by their uuid, with one partition.
+    pub async fn of_user(user: Uuid) -> Self {
+        Self::unmade_with_name(topic_of(user)).made(1).await
+    }
+
+    async fn made(self, partitions: i32) -> Self {
         let spec = TopicSpec {
-            name: topic.name.clone(),
+            name: self.name.clone(),
             partitions,
             replication_factor: 1,
             retention: Duration::from_hours(14 * 24),
         };
         ensure(&config(), &spec).await.expect("a topic of one's own");
-        topic
+        self
     }
 
     /// Makes a topic of one partition with settings of its own.
@@ -83,7 +92,10 @@ impl TestTopic {
 
     /// A name for a topic that somebody else makes.
     pub fn unmade() -> Self {
-        let name = format!("test-{}", Uuid::new_v4());
+        Self::unmade_with_name(format!("test-{}", Uuid::new_v4()))
+    }
+
+    fn unmade_with_name(name: String) -> Self {
         let producer = producer_config().create().expect("a producer");
         Self { name, producer }
     }
@@ -134,6 +146,16 @@ impl TestTopic {
 
     /// Reads the whole topic with a consumer that belongs to no group.
     pub fn read(&self) -> Vec<ReadRecord> {
+        self.read_as(|record| ReadRecord {
+            partition: record.partition(),
+            offset: record.offset(),
+            key: record.key().map(<[u8]>::to_vec),
+            value: record.payload().map(<[u8]>::to_vec),
+        })
+    }
+
+    /// The same, with what the caller makes of each record.
+    pub fn read_as<T>(&self, read: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
         let consumer: BaseConsumer = config().set("group.id", "nobody").create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
         let mut records = Vec::new();
@@ -155,12 +177,7 @@ impl TestTopic {
                     continue;
                 };
                 next = record.offset() + 1;
-                records.push(ReadRecord {
-                    partition: record.partition(),
-                    offset: record.offset(),
-                    key: record.key().map(<[u8]>::to_vec),
-                    value: record.payload().map(<[u8]>::to_vec),
-                });
+                records.push(read(&record));
             }
         }
         records

@@ -1,6 +1,7 @@
 //! What both services stand on, on a real PostgreSQL and a real Kafka.
 
 mod intake;
+mod message_records;
 mod messages;
 mod migrations;
 mod processing;
