@@ -71,7 +71,7 @@ impl<'a> MessageFields<'a> {
             REFERENCE_URL,
             optional_text(reference_url).and_then(|text| parse_reference_url(text.as_deref())),
         );
-        let is_active = errors.keep(IS_ACTIVE, boolean(is_active));
+        let is_active = errors.keep(IS_ACTIVE, boolean(is_active.as_ref()));
         let (Some(subject), Some(body), Some(reference_url), Some(is_active)) =
             (subject, body, reference_url, is_active)
         else {
@@ -96,10 +96,10 @@ fn optional_text(value: Option<FieldValue>) -> Result<Option<Cow<str>>, String> 
     }
 }
 
-fn boolean(value: Option<FieldValue>) -> Result<bool, String> {
+fn boolean(value: Option<&FieldValue>) -> Result<bool, String> {
     match value {
         None | Some(FieldValue::Null) => Ok(true),
-        Some(FieldValue::Bool(bool)) => Ok(bool),
+        Some(FieldValue::Bool(bool)) => Ok(*bool),
         Some(_) => Err(NOT_A_BOOLEAN.into()),
     }
 }

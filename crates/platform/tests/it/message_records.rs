@@ -144,12 +144,12 @@ async fn a_replay_that_is_understood_now_is_stored_once_under_its_original_coord
     let row = &rows[0];
     assert_eq!((rows.len(), row.subject.as_str()), (1, "again"));
     assert_eq!((row.kafka_partition, row.kafka_offset, row.kafka_timestamp), (7, 42, 1_767_225_600_000));
-    let resolved = ("not_json".to_owned(), 0, false, true);
-    assert_eq!(world.letters().await, [resolved.clone()]);
+    let resolved = [("not_json".to_owned(), 0, false, true)];
+    assert_eq!(world.letters().await, resolved);
     // As if nobody had lived to note the acknowledgement: it is published once more.
     world.replay(ORIGINAL, "me", &value("again"));
     assert_eq!(world.store().await, []);
-    assert_eq!(world.letters().await, [resolved]);
+    assert_eq!(world.letters().await, resolved);
     assert_eq!(world.database.number("SELECT count(*) FROM stored_messages").await, 1);
 }
 
