@@ -32,7 +32,8 @@ test: ## Run all tests; ARGS='…' goes to cargo test
 	@deploy/stack/make test $(ARGS)
 
 chaos: ## Kill, stop and restart listeners under load and count what became of every stamp; ARGS='--seed 7'
-	cargo run --release --locked -p e2e --bin chaos -- $(ARGS)
+	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
+	target/release/chaos $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt --all
