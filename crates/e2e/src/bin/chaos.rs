@@ -38,7 +38,8 @@ struct Chaos {
 /// Requests that are under way at once.
 const CLIENTS: usize = 16;
 /// High enough for a part of the stamps to leave when they are due.
-const BATCH: &str = "1000";
+const MAX: i32 = 1_000;
+const BATCHES: [(&str, &str); 2] = [("MIN_BATCH_SIZE", "1000"), ("MAX_BATCH_SIZE", "1000")];
 /// How long a listener stands still.
 const STILL: Duration = Duration::from_secs(15);
 /// How long a fault may be felt after its end: the session's timeout, the rebalance, the reading again.
@@ -63,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
     let (_api, url) = world.api().await;
     let mut listeners = Vec::new();
     for _ in 0..chaos.replicas {
-        listeners.push(listener(&world));
+        listeners.push(world.listener(&BATCHES).await);
     }
     let began: f64 = seconds_now(&world).await;
     let started = Instant::now();
@@ -84,15 +85,15 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn listener(world: &World) -> Process {
-    world.start("queue-listener", &[("MIN_BATCH_SIZE", BATCH), ("MAX_BATCH_SIZE", BATCH)])
+    world.start("queue-listener", &BATCHES)
 }
 
 async fn seconds_now(world: &World) -> f64 {
     world.database.query("SELECT extract(epoch FROM clock_timestamp())::float8", &[]).await[0].get(0)
 }
 
-/// Sends stamps at an even pace, due half a second to twenty seconds later, or in an hour. Returns how many were
-/// acknowledged.
+/// Sends stamps at an even pace. Four of five are due half a second to twenty seconds later, the fifth ten to
+/// twenty seconds after the last was sent. Returns how many were acknowledged.
 async fn send(world: Arc<World>, url: String, seed: u64, stamps: usize, time: Duration) -> usize {
     let mut random = StdRng::seed_from_u64(seed ^ 1);
     let started = tokio::time::Instant::now();
@@ -101,9 +102,11 @@ async fn send(world: Arc<World>, url: String, seed: u64, stamps: usize, time: Du
     let mut acknowledged = 0;
     for number in 0..stamps {
         let at = time.mul_f64(number as f64 / stamps as f64);
-        let wait = if random.random_ratio(1, 5) { 3_600.0 } else { random.random_range(0.5..20.0) };
+        let soon = random.random_range(0.5..20.0);
+        let wait =
+            if random.random_ratio(1, 5) { (time - at).as_secs_f64() + 10.0 + soon / 2.0 } else { soon };
         // A tolerance is in whole minutes, so the creation lies so far back.
-        let minutes = if wait > 60.0 { 60 } else { 1 };
+        let minutes = (wait / 60.0).ceil() as i32;
         let created = epoch + at.as_secs_f64() + wait - f64::from(minutes * 60);
         if clients.len() >= CLIENTS {
             acknowledged += usize::from(clients.join_next().await.expect("one").expect("no panic"));
@@ -202,7 +205,7 @@ async fn report(world: &World, acknowledged: usize, began: f64, windows: &[Windo
     let lost = number("SELECT count(*) FROM stamps s WHERE NOT EXISTS (SELECT FROM processed_stamps p WHERE p.stamp_id = s.id)").await;
     let members = number("SELECT count(*) FROM processed_stamps p JOIN batches b ON b.id = p.batch_id").await;
     let twice = members - number("SELECT count(DISTINCT stamp_id) FROM processed_stamps").await;
-    let above_max = number(&format!("SELECT count(*) FROM batches WHERE size > {BATCH}")).await;
+    let above_max = number(&format!("SELECT count(*) FROM batches WHERE size > {MAX}")).await;
     let early = number(
         "SELECT count(*) FROM stamp_states WHERE trigger = 'deadline' AND processed_at < process_after",
     )
