@@ -10,12 +10,16 @@ use e2e::world::World;
 const HOUR: i64 = 3_600;
 const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
 
-/// Stamps that fall due one after the other, ten a second, from five seconds after the call on.
+/// When the second half falls due, in tenths of a second after the first half: longer than a session.
+const PAUSE: i64 = 100;
+
+/// Stamps that fall due one after the other, ten a second, from five seconds after the call on, with a pause between
+/// the two halves.
 async fn post_stamps(world: &World, url: &str, count: i64) {
-    let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' - interval '55 seconds' + $1 * interval '0.1 second',
-                      'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM generate_series(1, $2::bigint) i";
-    let sql = sql.replace("$1", "i").replace("$2", "$1");
-    for (id, row) in world.database.query(&sql, &[&count]).await.iter().enumerate() {
+    let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' - interval '55 seconds'
+                              + (i + CASE WHEN i > $1 / 2 THEN $2::bigint ELSE 0 END) * interval '0.1 second',
+                      'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM generate_series(1, $1::bigint) i";
+    for (id, row) in world.database.query(sql, &[&count, &PAUSE]).await.iter().enumerate() {
         let created_date: String = row.get(0);
         let body = format!(r#"{{"object_cid":"{id}","time_tolerance":1,"created_date":"{created_date}"}}"#);
         let request =
@@ -26,7 +30,7 @@ async fn post_stamps(world: &World, url: &str, count: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_back() {
-    const STAMPS: i64 = 200;
+    const STAMPS: i64 = 120;
     let world = World::new().await;
     let clock = HostClock::new();
     let by_the_clock = clock.variables();
@@ -40,8 +44,8 @@ async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_b
     let rebalances = || world.metric(&listener_url, "queue_listener_rebalances_total");
     let before = rebalances().await;
 
-    // Set back, the clock stays so for longer than the session; nothing arrives meanwhile.
-    for (processed, seconds) in [(30, HOUR), (60, -HOUR), (160, 0)] {
+    // It is set back when nothing is going to happen for longer than a session: nobody wakes who sleeps by it.
+    for (processed, seconds) in [(STAMPS / 4, HOUR), (STAMPS / 2, -HOUR), (STAMPS * 3 / 4, 0)] {
         let limit = Duration::from_secs(60);
         within(limit, "stamps fall due", || world.database.number(PROCESSED), |seen| *seen >= processed)
             .await;
