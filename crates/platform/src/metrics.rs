@@ -1,6 +1,12 @@
 //! Registering Prometheus metrics, a line each.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
+};
+
+use crate::postgres::Database;
 
 /// Registers a counter.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
@@ -28,4 +34,50 @@ pub fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>)
     let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
+}
+
+/// Registers a gauge that is read when it is asked for.
+pub fn observed(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    read: impl Fn() -> i64 + Send + Sync + 'static,
+) -> Result<()> {
+    let gauge = IntGaugeVec::new(Opts::new(name, help), &[])?;
+    registry.register(Box::new(Observed { gauge, read: move || [([].as_slice(), read())] }))
+}
+
+/// Registers how many connections a service has to its database, and how many tasks wait for one:
+/// `<service>_database_connections{state="used"|"idle"|"awaited"}`.
+pub fn database_connections(registry: &Registry, service: &str, database: Database) -> Result<()> {
+    let name = format!("{service}_database_connections");
+    let help = "Connections to PostgreSQL that are used or idle, and those that are waited for.";
+    let gauge = IntGaugeVec::new(Opts::new(name, help), &["state"])?;
+    let read = move || {
+        let (used, idle, awaited) = database.connections();
+        [(["used"].as_slice(), used), (["idle"].as_slice(), idle), (["awaited"].as_slice(), awaited)]
+    };
+    registry.register(Box::new(Observed { gauge, read }))
+}
+
+/// A gauge whose values are read when they are asked for, each with its label's value.
+struct Observed<F> {
+    gauge: IntGaugeVec,
+    read: F,
+}
+
+impl<F, const N: usize> Collector for Observed<F>
+where
+    F: Fn() -> [(&'static [&'static str], i64); N] + Send + Sync,
+{
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (labels, value) in (self.read)() {
+            self.gauge.with_label_values(labels).set(value);
+        }
+        self.gauge.collect()
+    }
 }

@@ -11,6 +11,7 @@ use platform::clock::{Clock, PostgresClock};
 use platform::health::{Health, wait_for_database};
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::TopicSpec;
+use platform::metrics::database_connections;
 use platform::postgres::Database;
 use platform::shutdown::CancellationToken;
 use prometheus::Registry;
@@ -53,6 +54,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let database = Database::new(&settings.database, "queue-listener")?;
+    database_connections(&registry, "queue_listener", database.clone())?;
     let topic = TopicSpec::of_stamps(&settings.topics);
     let kafka = reachability::watch(settings.kafka.client_config(), vec![topic], stop.clone());
     let joined = Arc::new(AtomicBool::new(false));

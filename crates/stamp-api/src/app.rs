@@ -12,6 +12,7 @@ use platform::clock::PostgresClock;
 use platform::health::{Health, wait_for_database};
 use platform::kafka::reachability;
 use platform::kafka::topics::TopicSpec;
+use platform::metrics::{database_connections, observed};
 use platform::postgres::Database;
 use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
@@ -91,6 +92,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let shared = Shared { state: Arc::clone(&state), health: Arc::clone(&health), metrics: metrics.clone() };
     let limit = settings.process.shutdown_timeout;
     let connections = Arc::new(Connections::default());
+    show_bounded(&registry, &state, &connections)?;
     tokio::spawn(Arc::clone(&connections).keep_busy(IDLE_LIMIT, stop.clone()));
     let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
@@ -105,6 +107,20 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
     Ok(Running { http: http_address, admin: admin_address, supervisor })
+}
+
+/// What has a bound shows how much of it is taken.
+fn show_bounded(
+    registry: &Registry,
+    state: &Arc<AppState>,
+    open: &Arc<Connections>,
+) -> prometheus::Result<()> {
+    let (taking_in, open) = (Arc::clone(state), Arc::clone(open));
+    let queued = move || taking_in.intake().map_or(0, |it| it.intake.queued() as i64);
+    database_connections(registry, "stamp_api", state.database.clone())?;
+    observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;
+    let count = move || open.count() as i64;
+    observed(registry, "stamp_api_http_connections", "Connections of clients.", count)
 }
 
 fn http_server(

@@ -56,6 +56,11 @@ impl Connections {
         data.insert(connection);
     }
 
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open().len()
+    }
+
     /// Cuts what has been idle for longer than `limit`, until `stop`.
     pub async fn keep_busy(self: Arc<Self>, limit: Duration, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {

@@ -74,6 +74,11 @@ impl Intake {
         (Self { requests: sender }, committers)
     }
 
+    /// How many stamps wait for a committer.
+    pub fn queued(&self) -> usize {
+        QUEUE - self.requests.capacity()
+    }
+
     /// Stores a stamp with its place in the outbox.
     ///
     /// # Errors

@@ -35,6 +35,24 @@ async fn two_posts_end_in_one_batch_of_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_a_bound_shows_how_much_of_it_is_taken() {
+    let world = World::new().await;
+    let (api, url) = world.api().await;
+    let (_listener, listener_url) = world.listener_with_url(&[]).await;
+    let api_url = format!("http://{}", api.address("metrics").await);
+    assert_eq!(world.create(&url, "a", "10").await.expect("an answer").0, 201);
+    // The client keeps its connection.
+    assert_eq!(world.metric(&api_url, "stamp_api_http_connections").await, Some(1.0));
+    assert_eq!(world.metric(&api_url, "stamp_api_intake_queue").await, Some(0.0));
+    for (url, service) in [(&api_url, "stamp_api"), (&listener_url, "queue_listener")] {
+        let of = |state: &str| format!("{service}_database_connections{{state=\"{state}\"}}");
+        let open = world.metric(url, &of("used")).await.zip(world.metric(url, &of("idle")).await);
+        assert!(open.is_some_and(|(used, idle)| (1.0..=10.0).contains(&(used + idle))), "{service}: {open:?}");
+    }
+    assert_eq!(world.metric(&listener_url, "queue_listener_paused").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stamp_that_exists_is_refused_and_published_once() {
     let world = World::new().await;
     let (_api, url) = world.api().await;

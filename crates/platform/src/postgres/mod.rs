@@ -70,6 +70,13 @@ impl Database {
         Ok(Self { diesel, bulk })
     }
 
+    /// How many connections are used, how many idle, and how many are waited for.
+    pub fn connections(&self) -> (i64, i64, i64) {
+        let (one, other) = (self.diesel.status(), self.bulk.status());
+        let (size, idle) = (one.size + other.size, one.available + other.available);
+        ((size - idle) as i64, idle as i64, (one.waiting + other.waiting) as i64)
+    }
+
     /// Runs a question over a Diesel connection, bounded by [`QUESTION_LIMIT`].
     ///
     /// # Errors
