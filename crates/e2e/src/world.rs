@@ -25,10 +25,14 @@ impl World {
 
     /// Starts one of the services with further variables.
     pub fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
+        // A listener reads the topics of all tests' users; in a group of all tests, a user's messages would end in any
+        // of their databases.
+        let messages = format!("messages-{}", self.topic.name());
         let own = [
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
+            ("MESSAGE_GROUP_ID", &messages),
             ("HTTP_ADDR", "127.0.0.1:0"),
             ("ADMIN_ADDR", "127.0.0.1:0"),
         ];

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::consumer::{Channels, Consumer};
+use crate::messages;
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::settings::Settings;
@@ -55,13 +56,17 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let metrics = Metrics::register(&registry)?;
     let database = Database::new(&settings.database, "queue-listener")?;
     database_connections(&registry, "queue_listener", database.clone())?;
-    let topic = TopicSpec::of_stamps(&settings.topics);
-    let kafka = reachability::watch(settings.kafka.client_config(), vec![topic], stop.clone());
-    let joined = Arc::new(AtomicBool::new(false));
-    let has_joined = Arc::clone(&joined);
-    let health = Health::new(database.clone(), kafka.clone()).require(Box::new(move || {
-        (!has_joined.load(Ordering::Acquire)).then(|| "the consumer group has not been joined yet".to_owned())
-    }));
+    let topics = std::iter::once(TopicSpec::of_stamps(&settings.topics))
+        .chain(TopicSpec::of_shared_messages(&settings.topics))
+        .collect();
+    let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
+    let joined = Joined::default();
+    let Joined { stamps, messages } = joined.clone();
+    let health = Health::new(database.clone(), kafka.clone())
+        .require(Box::new(move || not_yet(&stamps, "the consumer group has not been joined yet")))
+        .require(Box::new(move || {
+            not_yet(&messages, "the consumer group of messages has not been joined yet")
+        }));
     let poisoned = metrics.poisoned.clone();
     let health = health.desire(Box::new(move || {
         let partitions = poisoned.get();
@@ -87,12 +92,23 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     Ok(Running { admin, work })
 }
 
+/// Whether the groups were joined for the first time.
+#[derive(Clone, Default)]
+struct Joined {
+    stamps: Arc<AtomicBool>,
+    messages: Arc<AtomicBool>,
+}
+
+fn not_yet(joined: &AtomicBool, what: &str) -> Option<String> {
+    (!joined.load(Ordering::Acquire)).then(|| what.to_owned())
+}
+
 async fn work(
     settings: Settings,
     database: Database,
     mut kafka: watch::Receiver<Reachability>,
     metrics: Metrics,
-    joined: Arc<AtomicBool>,
+    joined: Joined,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let ready = async {
@@ -106,7 +122,36 @@ async fn work(
     };
     let clock = Arc::new(clock?);
     tokio::spawn(Arc::clone(&clock).keep(database.clone(), stop.clone()));
+    // Half of the time of a stop is for what is being written, half for leaving the groups.
+    let patience = settings.process.shutdown_timeout.saturating_sub(RESERVE) / 2;
+    let messages = messages::Parts {
+        kafka: settings.kafka.clone(),
+        group_id: settings.message_group_id.clone(),
+        topic: settings.topics.message_topic.clone(),
+        database: database.clone(),
+        metrics: metrics.clone(),
+        joined: joined.messages,
+        patience,
+    };
+    // One half that ends, ends the other one as a signal does.
+    let stop = stop.child_token();
+    let stamps = stamps(settings, database, clock, metrics, joined.stamps, patience, &stop);
+    let (stamps, messages) = tokio::join!(async { stamps.await.inspect_err(|_| stop.cancel()) }, async {
+        messages::run(messages, stop.clone()).await.inspect_err(|_| stop.cancel())
+    },);
+    stamps.and(messages)
+}
 
+/// Processes stamps until `stop`.
+async fn stamps(
+    settings: Settings,
+    database: Database,
+    clock: Arc<PostgresClock>,
+    metrics: Metrics,
+    joined: Arc<AtomicBool>,
+    patience: Duration,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let (fetched_sender, fetched) = mpsc::channel(CHUNKS);
     let (control_sender, control) = mpsc::unbounded_channel();
     let topic = settings.topics.stamp_topic;
@@ -119,6 +164,8 @@ async fn work(
         listener = settings.instance_id,
         group = settings.group_id,
         topic,
+        message_group = settings.message_group_id,
+        message_topic = settings.topics.message_topic.as_deref().unwrap_or("one per user"),
         min_batch_size = settings.limits.min(),
         max_batch_size = settings.limits.max(),
         "listening"
@@ -135,8 +182,7 @@ async fn work(
     let mut pipeline = tokio::spawn(pipeline::run(parts, stop.clone()));
     let stopped = async {
         stop.cancelled().await;
-        // Half of the time for what is being written, half for leaving the group.
-        tokio::time::sleep(settings.process.shutdown_timeout.saturating_sub(RESERVE) / 2).await;
+        tokio::time::sleep(patience).await;
     };
     let frontiers = tokio::select! {
         ended = &mut pipeline => ended.context("the pipeline panicked")?,

@@ -1,4 +1,4 @@
-//! The poll thread: reads records, serves rebalances, and is the one place that commits offsets.
+//! The poll thread of stamps: reads records, serves rebalances, and commits frontiers.
 //!
 //! librdkafka runs its callbacks on the thread that polls, so this thread always polls. It waits for nothing
 //! but, for a bounded time, the pipeline: with the channel full it pauses its partitions and goes on polling.
@@ -8,18 +8,17 @@ mod callbacks;
 mod tests;
 mod watchdog;
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::Clock;
 use platform::kafka::KafkaSettings;
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
@@ -27,6 +26,9 @@ use self::callbacks::{Assignments, Callbacks, Shared};
 use self::watchdog::Watchdog;
 
 use crate::metrics::Metrics;
+use crate::polling::{
+    CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, commit, member,
+};
 use crate::record::Record;
 
 /// Records that were read together.
@@ -51,21 +53,6 @@ pub(crate) enum Control {
     },
 }
 
-/// Records handed over at once, at most.
-const CHUNK_RECORDS: usize = 2_000;
-const CHUNK_BYTES: usize = 8 << 20;
-const POLL: Duration = Duration::from_millis(100);
-/// How long a full channel is waited for before the partitions are paused: a pause throws away what the client
-/// has fetched ahead.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long leaving the group may take; the broker notices by itself later.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
-/// How long going back to the start of a partition may take.
-const SEEK_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long after the last word of it a partition counts as standing still: the client tries a batch that it can't
-/// unpack twice a second.
-const STANDSTILL: Duration = Duration::from_secs(10);
 /// How long a partition that has records may be silent: far longer than a fetch, a rebalance or a new leader takes.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -75,7 +62,6 @@ pub(crate) type Frontiers = Vec<(i32, i64)>;
 /// A running consumer.
 pub(crate) struct Consumer {
     client: CurrentClient,
-    topic: String,
     stop: Arc<OnceLock<Frontiers>>,
     ended: oneshot::Receiver<()>,
 }
@@ -117,7 +103,8 @@ impl Consumer {
     ) -> anyhow::Result<Self> {
         let Channels { fetched, control, joined } = channels;
         let assignments = Mutex::<Assignments>::default();
-        let shared = Shared { topic: topic.to_owned(), control, joined, metrics, assignments };
+        let standstill = Standstill::new(metrics.unreadable.clone());
+        let shared = Shared { topic: topic.to_owned(), control, joined, metrics, standstill, assignments };
         let clients = Clients {
             kafka: kafka.clone(),
             group_id: group_id.to_owned(),
@@ -132,15 +119,9 @@ impl Consumer {
         let current = CurrentClient::default();
         current.set(&watched.client);
         let (stop, (ended_sender, ended)) = (Arc::new(OnceLock::new()), oneshot::channel());
-        let consumer = Self {
-            client: current.clone(),
-            topic: clients.shared.topic.clone(),
-            stop: Arc::clone(&stop),
-            ended,
-        };
+        let consumer = Self { client: current.clone(), stop: Arc::clone(&stop), ended };
         let runtime = tokio::runtime::Handle::current();
-        let poller =
-            Poller { clients, watched, current, fetched, clock, stop, runtime, unreadable: Cell::default() };
+        let poller = Poller { clients, watched, current, fetched, clock, stop, runtime };
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             poller.run();
             let _nobody_waits = ended_sender.send(());
@@ -149,9 +130,9 @@ impl Consumer {
     }
 
     /// Commits frontiers without waiting; what fails is committed with the next ones.
-    pub(crate) fn commit(&self, frontiers: &[(i32, i64)]) {
+    pub(crate) fn commit(&self, frontiers: &Frontiers) {
         if let Some(client) = self.client.get() {
-            report(commit(&client, &self.topic, frontiers, CommitMode::Async));
+            commit(&client, &client.context().shared.offsets(frontiers), CommitMode::Async);
         }
     }
 
@@ -161,30 +142,6 @@ impl Consumer {
         if tokio::time::timeout(CLOSE_PATIENCE, self.ended).await.is_err() {
             tracing::warn!("the group was not left in time; its broker will notice");
         }
-    }
-}
-
-/// The only caller of Kafka's offset commit.
-fn commit(
-    client: &BaseConsumer<Callbacks>,
-    topic: &str,
-    frontiers: &[(i32, i64)],
-    mode: CommitMode,
-) -> KafkaResult<()> {
-    if frontiers.is_empty() {
-        return Ok(());
-    }
-    let mut offsets = TopicPartitionList::with_capacity(frontiers.len());
-    for (partition, frontier) in frontiers {
-        offsets.add_partition_offset(topic, *partition, Offset::Offset(*frontier))?;
-    }
-    client.commit(&offsets, mode)
-}
-
-/// A failed commit is harmless: what lies behind it is read again and found processed.
-fn report(result: KafkaResult<()>) {
-    if let Err(error) = result {
-        tracing::info!(error = error.to_string(), "offsets were not committed; the next commit covers them");
     }
 }
 
@@ -216,15 +173,8 @@ impl Clients {
             ("queued.max.messages.kbytes", "32768"),
             ("statistics.interval.ms", "2000"),
         ];
-        let client: BaseConsumer<Callbacks> = self
-            .kafka
-            .client_config_with(&DEFAULTS)
-            .set("group.id", &self.group_id)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
+        let client: BaseConsumer<Callbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("partition.assignment.strategy", "cooperative-sticky")
             .create_with_context(Callbacks::new(Arc::clone(&self.shared)))
             .context("the Kafka consumer can't be made")?;
         client.subscribe(&[&self.shared.topic])?;
@@ -264,8 +214,6 @@ struct Poller {
     clock: Arc<dyn Clock>,
     stop: Arc<OnceLock<Frontiers>>,
     runtime: tokio::runtime::Handle,
-    /// When the client last met a batch that it can't unpack.
-    unreadable: Cell<Option<Instant>>,
 }
 
 impl Poller {
@@ -281,7 +229,7 @@ impl Poller {
                 }
             }
             self.rewind();
-            self.forget_standstill();
+            self.clients.shared.standstill.forget_old();
             let mut chunk = Fetched::default();
             self.fetch(POLL, &mut chunk);
             let nothing = chunk.records.is_empty() && chunk.ends.is_empty();
@@ -290,19 +238,19 @@ impl Poller {
             }
         }
         if let Some(frontiers) = self.stop.get() {
-            report(commit(self.client(), self.topic(), frontiers, CommitMode::Sync));
+            commit(self.client(), &self.clients.shared.offsets(frontiers), CommitMode::Sync);
         }
     }
 
     fn with_a_fresh_client(self) -> anyhow::Result<Self> {
-        let Self { clients, watched, current, fetched, clock, stop, runtime, unreadable } = self;
+        let Self { clients, watched, current, fetched, clock, stop, runtime } = self;
         watched.close(&clients.shared);
         let watched = {
             let _runtime = runtime.enter();
             clients.connect()?
         };
         current.set(&watched.client);
-        Ok(Self { clients, watched, current, fetched, clock, stop, runtime, unreadable })
+        Ok(Self { clients, watched, current, fetched, clock, stop, runtime })
     }
 
     /// Goes back to the start of partitions that were made again; their lower offsets begin a new assignment.
@@ -330,10 +278,11 @@ impl Poller {
         self.stop.get().is_some()
     }
 
-    /// Waits for a record, then takes all that the client has fetched already, up to a chunk.
+    /// Waits for a record, then takes all that the client has fetched already, up to a chunk. It polls at least
+    /// once, whatever the chunk holds: a poll also serves the group.
     fn fetch(&self, wait: Duration, chunk: &mut Fetched) {
         let (mut wait, mut bytes) = (wait, 0);
-        while chunk.records.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
+        loop {
             match self.client().poll(wait) {
                 None => return,
                 Some(Ok(record)) => {
@@ -344,7 +293,10 @@ impl Poller {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     chunk.ends.extend(self.clients.shared.reached_end(partition));
                 }
-                Some(Err(error)) => self.report(&error),
+                Some(Err(error)) => self.clients.shared.standstill.report(&error),
+            }
+            if chunk.records.len() >= CHUNK_RECORDS || bytes >= CHUNK_BYTES {
+                return;
             }
             wait = Duration::ZERO;
         }
@@ -373,16 +325,10 @@ impl Poller {
     fn hand_over_paused(&self, mut chunk: Fetched) -> bool {
         tracing::debug!("the pipeline is busy; partitions are paused");
         self.clients.shared.set_paused(true);
-        let mut paused = TopicPartitionList::new();
+        let mut pause = Pause::begin(self.client());
         let delivered = loop {
             if self.stopping() {
                 break false;
-            }
-            // Partitions that came in a rebalance meanwhile are not paused yet.
-            if let Ok(assigned) = self.client().assignment()
-                && self.client().pause(&assigned).is_ok()
-            {
-                paused = assigned;
             }
             // What was under way already comes all the same.
             self.fetch(POLL, &mut chunk);
@@ -391,54 +337,12 @@ impl Poller {
                     permit.send(chunk);
                     break true;
                 }
-                Err(tokio::sync::mpsc::error::TrySendError::Full(())) => {}
+                Err(tokio::sync::mpsc::error::TrySendError::Full(())) => pause.keep(),
                 Err(tokio::sync::mpsc::error::TrySendError::Closed(())) => break false,
             }
         };
-        // Only what is still assigned and was paused here: resuming anything else delivers records twice.
-        let still = self.client().assignment().unwrap_or_default();
-        let mut resumed = TopicPartitionList::new();
-        for element in paused.elements() {
-            if still.find_partition(element.topic(), element.partition()).is_some() {
-                resumed.add_partition(element.topic(), element.partition());
-            }
-        }
-        if let Err(error) = self.client().resume(&resumed) {
-            tracing::warn!(error = error.to_string(), "partitions can't be resumed");
-        }
+        drop(pause);
         self.clients.shared.set_paused(false);
         delivered
-    }
-
-    fn forget_standstill(&self) {
-        if self.unreadable.get().is_some_and(|last| last.elapsed() > STANDSTILL) {
-            self.unreadable.set(None);
-            self.clients.shared.metrics.unreadable.set(0);
-        }
-    }
-
-    fn report(&self, error: &KafkaError) {
-        match error.rdkafka_error_code() {
-            // Said by the reachability probe.
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {
-                tracing::debug!(error = error.to_string(), "the brokers are away");
-            }
-            // What the client can't unpack it can't hand over either, not even as a dead letter.
-            Some(
-                RDKafkaErrorCode::BadCompression
-                | RDKafkaErrorCode::BadMessage
-                | RDKafkaErrorCode::InvalidMessage
-                | RDKafkaErrorCode::MessageSizeTooLarge,
-            ) => {
-                if self.unreadable.replace(Some(Instant::now())).is_none() {
-                    tracing::error!(
-                        error = error.to_string(),
-                        "a partition stands still at a batch that can't be unpacked: move its offset by hand"
-                    );
-                }
-                self.clients.shared.metrics.unreadable.set(1);
-            }
-            _ => tracing::warn!(error = error.to_string(), "Kafka reports an error"),
-        }
     }
 }

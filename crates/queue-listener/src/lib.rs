@@ -1,8 +1,11 @@
-//! Takes stamp events from Kafka and processes them in batches, none later than its sender allowed.
+//! Takes stamp events from Kafka and processes them in batches, none later than its sender allowed; and stores users'
+//! messages, beside the stamps and independent of them.
 //!
 //! ```text
 //! consumer (one thread polls) ─► record (decode) ─► pipeline (pending → policy) ─► writer ─► PostgreSQL
 //!                                                        └─ frontier ─► consumer (offset commit)
+//!
+//! messages (another thread polls) ─► platform::messages ─► PostgreSQL
 //! ```
 
 mod alarm;
@@ -11,8 +14,11 @@ pub mod cli;
 
 mod consumer;
 mod dlq;
+mod made_again;
+mod messages;
 mod metrics;
 mod pipeline;
+mod polling;
 mod record;
 mod replay;
 mod screening;

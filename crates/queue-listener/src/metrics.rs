@@ -7,6 +7,8 @@ use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub(crate) messages: IntCounterVec,
+    pub(crate) user_messages: IntCounterVec,
+    pub(crate) user_topics: IntGauge,
     pub(crate) batches: IntCounterVec,
     pub(crate) batch_size: Histogram,
     pub(crate) lateness: Histogram,
@@ -31,6 +33,17 @@ impl Metrics {
                 "queue_listener_messages_total",
                 "Records that are finished, by result: processed, duplicate or dead.",
                 &["result"],
+            )?,
+            user_messages: counters(
+                registry,
+                "queue_listener_user_messages_total",
+                "Records of users' topics that are finished, by result: stored, duplicate or dead.",
+                &["result"],
+            )?,
+            user_topics: gauge(
+                registry,
+                "queue_listener_user_message_topics",
+                "Topics of users' messages of which partitions are assigned.",
             )?,
             batches: counters(registry, "queue_listener_batches_total", "Committed batches.", &["trigger"])?,
             batch_size: histogram(registry, "queue_listener_batch_size", "Stamps in a batch.", sizes)?,
@@ -67,7 +80,7 @@ impl Metrics {
             unreadable: gauge(
                 registry,
                 "queue_listener_unreadable",
-                "1 while a partition stands still at a batch that the client library can't unpack, else 0.",
+                "Consumers that stand still at a batch which the client library can't unpack.",
             )?,
             silent: gauge(
                 registry,
@@ -88,6 +101,9 @@ impl Metrics {
         };
         for result in ["processed", "duplicate", "dead"] {
             metrics.messages.with_label_values(&[result]);
+        }
+        for result in ["stored", "duplicate", "dead"] {
+            metrics.user_messages.with_label_values(&[result]);
         }
         for trigger in ["min_batch_size", "deadline"] {
             metrics.batches.with_label_values(&[trigger]);

@@ -23,6 +23,8 @@ pub struct Settings {
     pub topics: TopicSettings,
     /// The consumer group of stamps.
     pub group_id: String,
+    /// The consumer group of users' messages.
+    pub message_group_id: String,
     /// How many stamps make a batch.
     pub limits: BatchLimits,
     /// What this instance is called in `batches.listener`.
@@ -35,6 +37,7 @@ impl Settings {
         #[derive(Deserialize)]
         struct Raw {
             kafka_group_id: Option<String>,
+            message_group_id: Option<String>,
             min_batch_size: Option<String>,
             max_batch_size: Option<String>,
             instance_id: Option<String>,
@@ -45,12 +48,19 @@ impl Settings {
         let max = number("MAX_BATCH_SIZE", raw.max_batch_size, min.max(10), 1..=10_000_000)?;
         let limits = BatchLimits::new(min, max)
             .map_err(|error| InvalidSetting::new("MAX_BATCH_SIZE", &given, error))?;
+        let group_id = raw.kafka_group_id.unwrap_or_else(|| "user_group".to_owned());
+        let message_group_id = raw.message_group_id.unwrap_or_else(|| "notary-service".to_owned());
+        if message_group_id == group_id {
+            let accepted = "another group than KAFKA_GROUP_ID: stamps and messages are read apart";
+            return Err(InvalidSetting::new("MESSAGE_GROUP_ID", &message_group_id, accepted));
+        }
         Ok(Self {
             process: ProcessSettings::from_environment(environment, ADMIN_ADDR)?,
             database: DatabaseSettings::from_environment(environment)?,
             kafka: KafkaSettings::from_environment(environment)?,
             topics: TopicSettings::from_environment(environment)?,
-            group_id: raw.kafka_group_id.unwrap_or_else(|| "user_group".to_owned()),
+            group_id,
+            message_group_id,
             limits,
             instance_id: raw.instance_id.unwrap_or_else(host_and_process),
         })
@@ -75,8 +85,16 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = settings(&[]).expect("defaults");
         assert_eq!((settings.limits.min(), settings.limits.max()), (2, 10));
-        assert_eq!(settings.group_id, "user_group");
+        assert_eq!((&*settings.group_id, &*settings.message_group_id), ("user_group", "notary-service"));
         assert_eq!(settings.process.admin_addr.port(), 9465);
+    }
+
+    #[test]
+    fn stamps_and_messages_are_read_in_two_groups() {
+        let groups = [("KAFKA_GROUP_ID", "one"), ("MESSAGE_GROUP_ID", "one")];
+        let error = settings(&groups).expect_err("one group").to_string();
+        assert!(error.starts_with("MESSAGE_GROUP_ID=\"one\""), "{error}");
+        assert!(settings(&[("KAFKA_GROUP_ID", "notary-service")]).is_err());
     }
 
     #[test]

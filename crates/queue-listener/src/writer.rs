@@ -101,10 +101,7 @@ impl Writer {
             return Ok(());
         }
         patiently("dead letters can't be written", || dead_letters::store(&self.database, letters)).await?;
-        for letter in letters {
-            let DeadLetter { topic, partition, offset, reason, detail, .. } = letter;
-            tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
-        }
+        letters.iter().for_each(tell_of);
         Ok(())
     }
 
@@ -187,8 +184,17 @@ fn divide(members: &[Member], part: Range<usize>) -> [Range<usize>; 2] {
     [cut..part.end, part.start..cut]
 }
 
+/// Logs a dead letter that was stored.
+pub(crate) fn tell_of(letter: &DeadLetter) {
+    let DeadLetter { topic, partition, offset, reason, detail, .. } = letter;
+    tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
+}
+
 /// Tries until it works or no waiting can mend it.
-async fn patiently<T, F>(step: &'static str, mut attempt: impl FnMut() -> F) -> Result<T, Unwritable>
+pub(crate) async fn patiently<T, F>(
+    step: &'static str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Unwritable>
 where
     F: Future<Output = Result<T, DatabaseError>>,
 {

@@ -47,6 +47,11 @@ impl TestTopic {
         Self::unmade_with_name(topic_of(user)).made(1).await
     }
 
+    /// Makes a topic with a name that means something.
+    pub async fn named(name: &str, partitions: i32) -> Self {
+        Self::unmade_with_name(name.to_owned()).made(partitions).await
+    }
+
     async fn made(self, partitions: i32) -> Self {
         let spec = TopicSpec {
             name: self.name.clone(),

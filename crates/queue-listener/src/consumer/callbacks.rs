@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientContext, Message as _, Statistics, TopicPartitionList};
+use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Control, commit, report};
+use super::{Control, Frontiers};
+use crate::made_again::FirstRead;
 use crate::metrics::Metrics;
+use crate::polling::{Standstill, commit, report_commit};
 
 /// How long a rebalance waits for the write that is under way.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(3);
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) control: UnboundedSender<Control>,
     pub(super) joined: Arc<AtomicBool>,
     pub(super) metrics: Metrics,
+    pub(super) standstill: Standstill,
     pub(super) assignments: Mutex<Assignments>,
 }
 
@@ -59,23 +62,13 @@ struct Assignment {
     read_below: i64,
 }
 
-/// What is remembered of the first record that was read in an assignment, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FirstRead {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) timestamp: i64,
-    /// No record up to this one has a timestamp above this one, as far as is known.
-    pub(super) newest: i64,
-}
-
 impl Assignment {
     fn read(&mut self, record: &BorrowedMessage<'_>) {
-        let (partition, offset) = (record.partition(), record.offset());
-        let timestamp = record.timestamp().to_millis().unwrap_or(-1);
-        self.first.get_or_insert(FirstRead { partition, offset, timestamp, newest: timestamp });
-        self.last_offset = offset;
-        self.read_below = offset + 1;
+        if self.last_offset < 0 {
+            self.first = FirstRead::of(record);
+        }
+        self.last_offset = record.offset();
+        self.read_below = record.offset() + 1;
     }
 }
 
@@ -118,6 +111,16 @@ impl Assignments {
 impl Shared {
     pub(super) fn assignments(&self) -> MutexGuard<'_, Assignments> {
         self.assignments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frontiers as the client takes them.
+    pub(super) fn offsets(&self, frontiers: &Frontiers) -> TopicPartitionList {
+        let mut offsets = TopicPartitionList::with_capacity(frontiers.len());
+        for (partition, frontier) in frontiers {
+            // It fails for what is no offset.
+            let _added = offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*frontier));
+        }
+        offsets
     }
 
     fn tell(&self, control: Control) {
@@ -173,20 +176,16 @@ impl Shared {
 
     /// The first record that was read in each partition, where there is one and it has a timestamp.
     pub(super) fn first_reads(&self) -> Vec<FirstRead> {
-        let assignments = self.assignments();
-        let read = assignments.current.values().filter_map(|assignment| assignment.first);
-        read.filter(|first| first.timestamp >= 0).collect()
+        self.assignments().current.values().filter_map(|assignment| assignment.first.clone()).collect()
     }
 
-    /// Takes note that records before the first one have timestamps after `newest`.
-    pub(super) fn raise_newest(&self, first: FirstRead) {
-        // By more each time, so that it ends soon.
-        const STEP: i64 = 1_000;
-        let raised = first.newest + STEP.max(2 * (first.newest - first.timestamp));
-        if let Some(assignment) = self.assignments().current.get_mut(&first.partition)
-            && let Some(known) = assignment.first.as_mut().filter(|known| **known == first)
+    /// Replaces what is remembered of a first read, unless there is another one by now.
+    pub(super) fn remember(&self, raised: FirstRead) {
+        if let Some(assignment) = self.assignments().current.get_mut(&raised.partition)
+            && let Some(known) = assignment.first.as_mut()
+            && (known.offset, known.timestamp) == (raised.offset, raised.timestamp)
         {
-            known.newest = raised;
+            *known = raised;
         }
     }
 
@@ -233,7 +232,7 @@ impl Callbacks {
         tracing::info!(?partitions, lost, "partitions revoked");
         match frontiers {
             Ok(frontiers) if !lost => {
-                report(commit(client, &self.shared.topic, &frontiers, CommitMode::Sync));
+                commit(client, &self.shared.offsets(&frontiers), CommitMode::Sync);
             }
             Err(RecvTimeoutError::Timeout) => tracing::warn!(
                 ?partitions,
@@ -313,7 +312,7 @@ impl ConsumerContext for Callbacks {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        report(result);
+        report_commit(&result);
     }
 }
 

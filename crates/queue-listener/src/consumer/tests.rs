@@ -42,6 +42,7 @@ impl Listening {
             control: control_sender,
             joined: Arc::default(),
             metrics: metrics.clone(),
+            standstill: Standstill::new(metrics.unreadable.clone()),
             assignments: Mutex::default(),
         };
         let group_id = topic.name().to_owned();
@@ -117,4 +118,19 @@ async fn a_partition_without_new_records_is_left_alone_however_silent_it_is() {
     let looks = || async { watchdog::silent(&client, &client.context().shared, Duration::ZERO) };
     eventually("everything was read", looks, Vec::is_empty).await;
     assert!(looks().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_chunk_is_full_goes_on_serving_its_group() {
+    let topic = TestTopic::new(2).await;
+    (0..8 * CHUNK_RECORDS).for_each(|_| topic.send(None, Some(b"{}")));
+    topic.flush();
+    let mut first = Listening::start(&topic, SILENCE);
+    assert_eq!(first.assigned().await.len(), 2);
+    // Nobody takes its records, so that it pauses with a full chunk in its hands.
+    let paused = || async { first.metrics.paused.get() };
+    eventually("it is paused", paused, |paused| *paused == 1).await;
+    let mut second = Listening::start(&topic, SILENCE);
+    assert!(matches!(first.control().await, Control::Revoked { lost: false, .. }));
+    assert_eq!(second.assigned().await.len(), 1);
 }

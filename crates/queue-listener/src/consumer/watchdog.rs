@@ -4,26 +4,22 @@
 //! state are a pause that outlives its rebalance and a fetch that is never sent again (librdkafka #4637, #5591;
 //! rust-rdkafka #840).
 //!
-//! A topic that was *made again* under the same name is read from its start. The client asks for records by the
-//! topic's name and goes on at the old topic's offset.
+//! A topic that was *made again* under the same name is read from its start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 
-use super::callbacks::{Callbacks, FirstRead, Shared};
-use crate::record::read_again;
+use super::callbacks::{Callbacks, Shared};
+use crate::made_again::{self, Findings, offset_of, offsets};
 
 type Client = BaseConsumer<Callbacks>;
 
 /// How often the client is looked at.
 const PERIOD: Duration = Duration::from_secs(2);
-/// How long the brokers may take to answer.
-const LIMIT: Duration = Duration::from_secs(2);
 
 /// What it takes to look after a client.
 #[derive(Clone)]
@@ -55,7 +51,10 @@ impl Watchdog {
         // otherwise sleep through its heartbeats after that clock was set back.
         let _awake = client.assignment();
         let shared = &client.context().shared;
-        for partition in self.made_again(client, shared) {
+        let Findings { made_again, raised } = made_again::find(client, &self.kafka, shared.first_reads());
+        raised.into_iter().for_each(|first| shared.remember(first));
+        for first in made_again {
+            let partition = first.partition;
             tracing::warn!(partition, "the topic was made again; the partition is read from its start");
             shared.rewind(partition);
         }
@@ -71,67 +70,20 @@ impl Watchdog {
         );
         true
     }
-
-    /// The partitions that hold other records than those that were read.
-    ///
-    /// In a topic that was made again, records newer than the first one that was read stand at its offset or below.
-    /// So may they in the same topic, if producers' clocks differ; then the record at that offset tells.
-    fn made_again(&self, client: &Client, shared: &Shared) -> Vec<i32> {
-        let first_reads = shared.first_reads();
-        let newer = first_reads.iter().map(|first| (first.partition, Offset::Offset(first.newest + 1)));
-        // No answer proves nothing.
-        let Ok(newer) = offsets(client, &shared.topic, newer) else { return Vec::new() };
-        let suspected = first_reads.into_iter().filter(|first| {
-            offset_of(&newer, &shared.topic, first.partition).is_some_and(|newer| newer <= first.offset)
-        });
-        suspected.filter(|first| self.is_another(shared, *first)).map(|first| first.partition).collect()
-    }
-
-    fn is_another(&self, shared: &Shared, first: FirstRead) -> bool {
-        match read_again(&self.kafka, &shared.topic, first.partition, first.offset, "", "") {
-            Some((record, _)) if record.timestamp == first.timestamp => {
-                shared.raise_newest(first);
-                false
-            }
-            Some(_) => true,
-            // It is gone, or the brokers are.
-            None => false,
-        }
-    }
 }
 
 /// The partitions that have records which don't come.
 pub(super) fn silent(client: &Client, shared: &Shared, silence: Duration) -> Vec<i32> {
     // A batch that can't be unpacked is silent too, and a fresh client can't unpack it either.
-    if shared.metrics.unreadable.get() > 0 {
+    if shared.standstill.is_on() {
         return Vec::new();
     }
     let suspects = shared.silent_for(silence);
     // While the brokers are away nothing is wrong with the client.
-    let ends = suspects.iter().map(|(partition, _)| (*partition, Offset::End));
-    let Ok(ends) = offsets(client, &shared.topic, ends) else { return Vec::new() };
+    let ends = suspects.iter().map(|(partition, _)| (shared.topic.as_str(), *partition, Offset::End));
+    let Ok(ends) = offsets(client, ends) else { return Vec::new() };
     let has_records = |(partition, read_below): &(i32, i64)| {
         offset_of(&ends, &shared.topic, *partition).is_some_and(|end| end > *read_below)
     };
     suspects.iter().filter(|suspect| has_records(suspect)).map(|(partition, _)| *partition).collect()
-}
-
-/// Asks the brokers, in one request, for the first offset from a timestamp on, or for the end.
-fn offsets(
-    client: &Client,
-    topic: &str,
-    questions: impl Iterator<Item = (i32, Offset)>,
-) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for (partition, question) in questions {
-        list.add_partition_offset(topic, partition, question)?;
-    }
-    if list.count() == 0 { Ok(list) } else { client.offsets_for_times(list, LIMIT) }
-}
-
-fn offset_of(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {
-    match list.find_partition(topic, partition)?.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }
 }

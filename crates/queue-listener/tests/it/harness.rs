@@ -1,6 +1,7 @@
 //! A listener in the test's own process, with a database, a topic and a group of its own.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use platform::settings::Environment;
 use platform::shutdown::CancellationToken;
@@ -33,12 +34,19 @@ impl World {
         Self { database: TestDatabase::new().await, topic: TestTopic::with_settings(settings).await }
     }
 
+    /// The group of its listeners' messages. A listener reads the topics of all tests' users; in a group of all
+    /// tests, a user's messages would end in any of their databases.
+    pub(crate) fn message_group(&self) -> String {
+        format!("messages-{}", self.topic.name())
+    }
+
     /// Starts a listener with further variables.
     pub(crate) fn listen(&self, variables: &[(&str, &str)]) -> Listener {
         let own = [
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
+            ("MESSAGE_GROUP_ID", &self.message_group()),
             ("ADMIN_ADDR", "127.0.0.1:0"),
         ];
         let all = own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -126,6 +134,25 @@ impl Listener {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.join().await.expect("a clean stop");
+    }
+
+    /// Waits until it ends by itself, and returns why.
+    pub(crate) async fn failed(self) -> anyhow::Error {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.running.join());
+        ended.await.expect("it ends").expect_err("it fails")
+    }
+
+    /// The value of a metric, labels included in its name; 0 if there is none.
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
+        let text = self.get("/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a whole number"))
+    }
+
+    /// Waits until it has joined its groups.
+    pub(crate) async fn ready(&self) {
+        let is_ready = |text: &String| text.contains(r#""status":"ready""#);
+        eventually("the listener is ready", || self.get("/readyz"), is_ready).await;
     }
 
     /// Asks for a path of its operators' address.

@@ -4,6 +4,7 @@ mod batching;
 mod dead_letters;
 mod dlq;
 mod harness;
+mod messages;
 mod offsets;
 mod poison;
 mod replays;

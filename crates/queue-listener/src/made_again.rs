@@ -1,0 +1,103 @@
+//! Notices a topic that was deleted and made again under the same name. The client asks for records by the topic's
+//! name and goes on at the old topic's offset; Kafka's topic ids would tell, but the client library does not hand
+//! them out.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+
+use crate::record::read_again;
+
+/// How long the brokers may take to answer.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// What is remembered of the first record that was read of a partition in an assignment, in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FirstRead {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    /// No record up to this one has a timestamp above this one, as far as is known.
+    pub(crate) newest: i64,
+}
+
+impl FirstRead {
+    /// Returns what to remember of this record, if it has a timestamp.
+    pub(crate) fn of(record: &BorrowedMessage<'_>) -> Option<Self> {
+        let timestamp = record.timestamp().to_millis().filter(|timestamp| *timestamp >= 0)?;
+        let (topic, partition, offset) = (record.topic().to_owned(), record.partition(), record.offset());
+        Some(Self { topic, partition, offset, timestamp, newest: timestamp })
+    }
+
+    /// The same, knowing that records before this one have timestamps after `newest`.
+    fn raised(self) -> Self {
+        // By more each time, so that it ends soon.
+        const STEP: i64 = 1_000;
+        let newest = self.newest + STEP.max(2 * (self.newest - self.timestamp));
+        Self { newest, ..self }
+    }
+}
+
+/// What was found out about first reads.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Their partitions hold other records now.
+    pub(crate) made_again: Vec<FirstRead>,
+    /// They are still there; this is to be remembered of them instead.
+    pub(crate) raised: Vec<FirstRead>,
+}
+
+/// Finds the partitions that hold other records than those that were read. `kafka` reaches the brokers aside from the
+/// client. Blocks; no answer proves nothing.
+///
+/// In a topic that was made again, records newer than the first one that was read stand at its offset or below.
+/// So may they in the same topic, if producers' clocks differ; then the record at that offset tells.
+pub(crate) fn find<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    kafka: &ClientConfig,
+    first_reads: Vec<FirstRead>,
+) -> Findings {
+    let mut findings = Findings::default();
+    let newer = first_reads
+        .iter()
+        .map(|first| (first.topic.as_str(), first.partition, Offset::Offset(first.newest + 1)));
+    let Ok(newer) = offsets(client, newer) else { return findings };
+    for first in first_reads {
+        let is_suspected =
+            offset_of(&newer, &first.topic, first.partition).is_some_and(|newer| newer <= first.offset);
+        if !is_suspected {
+            continue;
+        }
+        match read_again(kafka, &first.topic, first.partition, first.offset, "", "") {
+            Some((record, _)) if record.timestamp == first.timestamp => findings.raised.push(first.raised()),
+            Some(_) => findings.made_again.push(first),
+            // It is gone, or the brokers are.
+            None => {}
+        }
+    }
+    findings
+}
+
+/// Asks the brokers, in one request, for the first offset from a timestamp on, or for the end.
+pub(crate) fn offsets<'a, C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    questions: impl Iterator<Item = (&'a str, i32, Offset)>,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, question) in questions {
+        list.add_partition_offset(topic, partition, question)?;
+    }
+    if list.count() == 0 { Ok(list) } else { client.offsets_for_times(list, LIMIT) }
+}
+
+/// Returns what the brokers have answered for a partition, if they have.
+pub(crate) fn offset_of(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {
+    match list.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}

@@ -1,0 +1,194 @@
+//! What librdkafka calls back for messages, on the thread that polls: rebalances and results of commits.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::IntGauge;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+
+use crate::made_again::FirstRead;
+use crate::polling::{commit, report_commit};
+
+/// A topic and the number of a partition.
+pub(super) type Partition = (String, i32);
+
+/// How far partitions were read: the assignment under which that was, and the offset after the last record.
+pub(super) type Read = HashMap<Partition, (u64, i64)>;
+
+/// The listener's end of the client.
+pub(super) struct Callbacks {
+    pub(super) joined: Arc<AtomicBool>,
+    /// How many topics are assigned.
+    pub(super) topics: IntGauge,
+    assignments: Mutex<Assignments>,
+}
+
+#[derive(Default)]
+struct Assignments {
+    last: u64,
+    current: HashMap<Partition, Assignment>,
+    /// Partitions that are to be read from their start.
+    rewound: Vec<Partition>,
+}
+
+/// One partition, from the time it is given until it is taken.
+#[derive(Default)]
+struct Assignment {
+    number: u64,
+    first: Option<FirstRead>,
+    /// Everything below is stored, and Kafka has not acknowledged it yet.
+    stored: Option<i64>,
+}
+
+impl Callbacks {
+    pub(super) fn new(joined: Arc<AtomicBool>, topics: IntGauge) -> Self {
+        Self { joined, topics, assignments: Mutex::default() }
+    }
+
+    fn assignments(&self) -> MutexGuard<'_, Assignments> {
+        self.assignments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a record that was read, here and in what is known of its chunk.
+    pub(super) fn note(&self, record: &BorrowedMessage<'_>, read: &mut Read) {
+        let partition = (record.topic().to_owned(), record.partition());
+        let mut assignments = self.assignments();
+        let Some(assignment) = assignments.current.get_mut(&partition) else { return };
+        if assignment.first.is_none() {
+            assignment.first = FirstRead::of(record);
+        }
+        // The last one counts, not the highest: a topic that was made again begins anew.
+        read.insert(partition, (assignment.number, record.offset() + 1));
+    }
+
+    /// Takes note that all this is stored, and has it committed. What was taken away meanwhile, or was taken and
+    /// given again, is its owner's to commit.
+    pub(super) fn finish(&self, client: &BaseConsumer<Self>, read: Read) {
+        let mut assignments = self.assignments();
+        for (partition, (number, next)) in read {
+            let assignment = assignments.current.get_mut(&partition);
+            if let Some(assignment) = assignment.filter(|assignment| assignment.number == number) {
+                assignment.stored = Some(next);
+            }
+        }
+        drop(assignments);
+        self.commit_stored(client, CommitMode::Async);
+    }
+
+    /// Commits what is stored and not acknowledged.
+    pub(super) fn commit_stored(&self, client: &BaseConsumer<Self>, mode: CommitMode) {
+        let mut offsets = TopicPartitionList::new();
+        for ((topic, partition), assignment) in &self.assignments().current {
+            if let Some(next) = assignment.stored {
+                // It fails for what is no offset.
+                let _added = offsets.add_partition_offset(topic, *partition, Offset::Offset(next));
+            }
+        }
+        commit(client, &offsets, mode);
+    }
+
+    pub(super) fn first_reads(&self) -> Vec<FirstRead> {
+        let assignments = self.assignments();
+        assignments.current.values().filter_map(|assignment| assignment.first.clone()).collect()
+    }
+
+    /// Replaces what is remembered of a first read, unless there is another one by now.
+    pub(super) fn remember(&self, raised: FirstRead) {
+        let mut assignments = self.assignments();
+        let partition = (raised.topic.clone(), raised.partition);
+        let known = assignments.current.get_mut(&partition).and_then(|assignment| assignment.first.as_mut());
+        if let Some(known) = known
+            && (known.offset, known.timestamp) == (raised.offset, raised.timestamp)
+        {
+            *known = raised;
+        }
+    }
+
+    /// Has a partition read from its start, under a new assignment: what was read before is another topic's.
+    pub(super) fn rewind(&self, partition: Partition) {
+        let mut assignments = self.assignments();
+        if assignments.current.contains_key(&partition) {
+            assignments.begin(partition.clone());
+            assignments.rewound.push(partition);
+        }
+    }
+
+    /// The partitions to read from their start.
+    pub(super) fn take_rewound(&self) -> Vec<Partition> {
+        std::mem::take(&mut self.assignments().rewound)
+    }
+}
+
+impl Assignments {
+    fn begin(&mut self, partition: Partition) {
+        self.last += 1;
+        self.current.insert(partition, Assignment { number: self.last, ..Assignment::default() });
+    }
+
+    fn topics(&self) -> usize {
+        self.current.keys().map(|(topic, _)| topic).collect::<HashSet<_>>().len()
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
+    let elements = list.elements();
+    elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+impl ClientContext for Callbacks {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = error.to_string(), reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Callbacks {
+    fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else { return };
+        let (taken, lost) = (partitions(list), client.assignment_lost());
+        if !lost {
+            self.commit_stored(client, CommitMode::Sync);
+        }
+        let mut assignments = self.assignments();
+        for partition in &taken {
+            assignments.current.remove(partition);
+        }
+        self.topics.set(assignments.topics() as i64);
+        tracing::info!(partitions = taken.len(), lost, "partitions of messages revoked");
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let given = partitions(list);
+                let count = given.len();
+                let mut assignments = self.assignments();
+                given.into_iter().for_each(|partition| assignments.begin(partition));
+                self.topics.set(assignments.topics() as i64);
+                self.joined.store(true, Ordering::Release);
+                if count > 0 {
+                    tracing::info!(partitions = count, "partitions of messages assigned");
+                }
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => tracing::warn!(error = error.to_string(), "a rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        report_commit(&result);
+        if result.is_err() {
+            return;
+        }
+        let mut assignments = self.assignments();
+        for element in offsets.elements().iter().filter(|element| element.error().is_ok()) {
+            let partition = (element.topic().to_owned(), element.partition());
+            if let Some(assignment) = assignments.current.get_mut(&partition) {
+                assignment.stored.take_if(|next| element.offset() == Offset::Offset(*next));
+            }
+        }
+    }
+}

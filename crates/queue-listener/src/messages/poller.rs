@@ -1,0 +1,231 @@
+//! The poll thread of messages. It reads a chunk, has it stored, and commits its offsets; while storing takes long,
+//! the partitions are paused and the polling goes on.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use domain::message::recipient_of_topic;
+use platform::messages::{MessageRecord, store_all};
+use platform::postgres::Database;
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio_util::sync::CancellationToken;
+
+use super::callbacks::{Callbacks, Read};
+use super::{Parts, watch};
+use crate::metrics::Metrics;
+use crate::polling::{CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member};
+use crate::writer::{Unwritable, patiently, tell_of};
+
+/// How often the thread looks after what no record brings up.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long the brokers may take to list all topics.
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
+
+/// Records that are stored together.
+#[derive(Default)]
+struct Chunk {
+    records: Vec<MessageRecord>,
+    bytes: usize,
+    read: Read,
+}
+
+/// How waiting for a chunk has ended.
+enum Stored {
+    Yes,
+    /// The time of a stop is over; what is being stored is read again by the next listener.
+    GivenUp,
+}
+
+pub(super) struct Poller {
+    client: BaseConsumer<Callbacks>,
+    parts: Parts,
+    standstill: Standstill,
+    stop: CancellationToken,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Poller {
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub(super) fn start(parts: Parts, stop: CancellationToken) -> anyhow::Result<Self> {
+        const DEFAULTS: [(&str, &str); 8] = [
+            ("session.timeout.ms", "10000"),
+            // A new topic is found by the metadata and shared out in a rebalance, of which the others learn by their
+            // heartbeats: together this takes about two seconds.
+            ("topic.metadata.refresh.interval.ms", "1000"),
+            ("heartbeat.interval.ms", "1000"),
+            // What is fetched ahead counts for each partition, and there may be thousands: at most 64 KiB and one
+            // fetch of as much. A larger record comes alone.
+            ("queued.max.messages.kbytes", "64"),
+            ("fetch.message.max.bytes", "65536"),
+            // One answer of a broker stays in memory until its last record is taken.
+            ("fetch.max.bytes", "8388608"),
+            // The default of a second is long for a queue that is full so soon.
+            ("fetch.queue.backoff.ms", "10"),
+            // A topic that was deleted is no reason to ask for the others less often.
+            ("fetch.error.backoff.ms", "100"),
+        ];
+        let callbacks = Callbacks::new(parts.joined.clone(), parts.metrics.user_topics.clone());
+        let client: BaseConsumer<Callbacks> = member(&parts.kafka, &parts.group_id, &DEFAULTS)
+            .create_with_context(callbacks)
+            .context("the Kafka consumer of messages can't be made")?;
+        client.subscribe(&[parts.subscription()])?;
+        let watch = watch::watch(parts.kafka.client_config(), std::sync::Arc::downgrade(client.context()));
+        tokio::spawn(watch);
+        let standstill = Standstill::new(parts.metrics.unreadable.clone());
+        Ok(Self { client, parts, standstill, stop, runtime: tokio::runtime::Handle::current() })
+    }
+
+    /// Polls until the stop, or until the database refuses what no waiting mends.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let (mut chunk, mut looked) = (Chunk::default(), None);
+        while !self.stop.is_cancelled() {
+            if looked.is_none_or(|looked: Instant| looked.elapsed() >= PERIOD) {
+                self.look_around();
+                looked = Some(Instant::now());
+            }
+            self.rewind();
+            self.fetch(&mut chunk);
+            if !chunk.records.is_empty() {
+                chunk = self.store(chunk)?;
+            }
+        }
+        self.client.context().commit_stored(&self.client, CommitMode::Sync);
+        Ok(())
+    }
+
+    fn look_around(&self) {
+        self.standstill.forget_old();
+        // A question of any kind also wakes the client's own thread: it waits by the host's clock, and would
+        // otherwise sleep through its heartbeats after that clock was set back.
+        let _awake = self.client.assignment();
+        // While no topic has a name that is subscribed to, the client joins no group.
+        if !self.parts.joined.load(Ordering::Acquire) && self.has_nothing_to_join_for() {
+            self.parts.joined.store(true, Ordering::Release);
+        }
+    }
+
+    fn has_nothing_to_join_for(&self) -> bool {
+        self.parts.topic.is_none()
+            && self.client.fetch_metadata(None, METADATA_LIMIT).is_ok_and(|metadata| {
+                metadata.topics().iter().all(|topic| recipient_of_topic(topic.name()).is_none())
+            })
+    }
+
+    /// Goes back to the start of partitions that were made again.
+    fn rewind(&self) {
+        for (topic, partition) in self.client.context().take_rewound() {
+            if let Err(error) = self.client.seek(&topic, partition, Offset::Beginning, SEEK_LIMIT) {
+                let error = error.to_string();
+                tracing::warn!(topic, partition, error, "the partition can't be read from its start");
+            }
+        }
+    }
+
+    /// Waits for a record, then takes all that the client has fetched already, up to a chunk. It polls at least once,
+    /// whatever the chunk holds: a poll also serves the group.
+    fn fetch(&self, chunk: &mut Chunk) {
+        let mut wait = POLL;
+        loop {
+            match self.client.poll(wait) {
+                None => return,
+                Some(Ok(record)) => {
+                    self.client.context().note(&record, &mut chunk.read);
+                    let record = MessageRecord::decode(&record, self.parts.recipients());
+                    chunk.bytes += record.size();
+                    chunk.records.push(record);
+                }
+                Some(Err(error)) => self.report(&error),
+            }
+            if chunk.records.len() >= CHUNK_RECORDS || chunk.bytes >= CHUNK_BYTES {
+                return;
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn report(&self, error: &KafkaError) {
+        // A user's topic may be deleted; the next look at the metadata takes it out of the assignment.
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopicId)
+        ) {
+            tracing::debug!(error = error.to_string(), "a topic is gone");
+        } else {
+            self.standstill.report(error);
+        }
+    }
+
+    /// Has a chunk stored, however long that takes, and its offsets committed. Returns what was read meanwhile.
+    fn store(&self, chunk: Chunk) -> anyhow::Result<Chunk> {
+        let (sender, result) = mpsc::channel();
+        let (database, metrics) = (self.parts.database.clone(), self.parts.metrics.clone());
+        // In a task of its own: a transaction must not be dropped half way.
+        self.runtime.spawn(async move {
+            let _given_up = sender.send(store(&database, &metrics, chunk.records).await);
+        });
+        let mut next = Chunk::default();
+        let stored = match result.recv_timeout(PATIENCE) {
+            Ok(stored) => stored.map(|()| Stored::Yes)?,
+            Err(RecvTimeoutError::Timeout) => self.wait_paused(&result, &mut next)?,
+            Err(RecvTimeoutError::Disconnected) => bail!(PANICKED),
+        };
+        match stored {
+            Stored::Yes => self.client.context().finish(&self.client, chunk.read),
+            Stored::GivenUp => {
+                tracing::warn!("messages were not stored in time; the next listener reads them again");
+            }
+        }
+        Ok(next)
+    }
+
+    fn wait_paused(
+        &self,
+        result: &Receiver<Result<(), Unwritable>>,
+        next: &mut Chunk,
+    ) -> anyhow::Result<Stored> {
+        tracing::debug!("storing messages takes long; partitions are paused");
+        let mut pause = Pause::begin(&self.client);
+        let mut stopped: Option<Instant> = None;
+        loop {
+            // What was under way already comes all the same.
+            self.fetch(next);
+            match result.try_recv() {
+                Ok(stored) => return Ok(stored.map(|()| Stored::Yes)?),
+                Err(TryRecvError::Disconnected) => bail!(PANICKED),
+                Err(TryRecvError::Empty) => pause.keep(),
+            }
+            if self.stop.is_cancelled()
+                && stopped.get_or_insert_with(Instant::now).elapsed() >= self.parts.patience
+            {
+                return Ok(Stored::GivenUp);
+            }
+        }
+    }
+}
+
+const PANICKED: &str = "storing messages panicked";
+
+/// Stores records, counts them and tells of those that died.
+async fn store(
+    database: &Database,
+    metrics: &Metrics,
+    records: Vec<MessageRecord>,
+) -> Result<(), Unwritable> {
+    let stored = patiently("messages can't be stored", || store_all(database, records.clone())).await?.len();
+    let dead = records.iter().filter_map(MessageRecord::dead_letter).count();
+    // Of a replay that is still bad the dead letter was there already.
+    let letters = records.iter().filter(|record| !record.claims_to_be_a_replay());
+    letters.filter_map(MessageRecord::dead_letter).for_each(tell_of);
+    let count = |result, number| metrics.user_messages.with_label_values(&[result]).inc_by(number as u64);
+    count("stored", stored);
+    count("dead", dead);
+    count("duplicate", records.len().saturating_sub(stored + dead));
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Has a user's topic read from its start that was deleted and made again so quickly that the client's metadata never
+//! showed it missing. (Where they do, the topic leaves the assignment and comes back, and Kafka has deleted the old
+//! offsets with the old topic.)
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+
+use super::callbacks::Callbacks;
+use crate::made_again::{self, Findings};
+
+/// How often the topics are looked at. It is one question about all of them.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Looks until the consumer is gone. It asks over a client of its own: one that is shared can't leave its group before
+/// the answer has come.
+pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<Callbacks>) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        let Some(callbacks) = callbacks.upgrade() else { return };
+        let kafka = kafka.clone();
+        // Whether it panics or not, the next look comes.
+        let _looked = tokio::task::spawn_blocking(move || look(&kafka, &callbacks)).await;
+    }
+}
+
+fn look(kafka: &ClientConfig, callbacks: &Callbacks) {
+    let first_reads = callbacks.first_reads();
+    if first_reads.is_empty() {
+        return;
+    }
+    let Ok(client) = kafka.create::<BaseConsumer>() else { return };
+    let Findings { made_again, raised } = made_again::find(&client, kafka, first_reads);
+    raised.into_iter().for_each(|first| callbacks.remember(first));
+    for first in made_again {
+        let (topic, partition) = (first.topic, first.partition);
+        tracing::warn!(topic, partition, "the topic was made again; the partition is read from its start");
+        callbacks.rewind((topic, partition));
+    }
+}
