@@ -52,7 +52,9 @@ impl Watchdog {
         let _awake = client.assignment();
         let shared = &client.context().shared;
         let Findings { made_again, raised } = made_again::find(client, &self.kafka, shared.first_reads());
-        raised.into_iter().for_each(|first| shared.remember(first));
+        for first in raised {
+            shared.remember(first);
+        }
         for first in made_again {
             let partition = first.partition;
             tracing::warn!(partition, "the topic was made again; the partition is read from its start");

@@ -166,7 +166,9 @@ impl ConsumerContext for Callbacks {
                 let given = partitions(list);
                 let count = given.len();
                 let mut assignments = self.assignments();
-                given.into_iter().for_each(|partition| assignments.begin(partition));
+                for partition in given {
+                    assignments.begin(partition);
+                }
                 self.topics.set(assignments.topics() as i64);
                 self.joined.store(true, Ordering::Release);
                 if count > 0 {

@@ -33,7 +33,9 @@ fn look(kafka: &ClientConfig, callbacks: &Callbacks) {
     }
     let Ok(client) = kafka.create::<BaseConsumer>() else { return };
     let Findings { made_again, raised } = made_again::find(&client, kafka, first_reads);
-    raised.into_iter().for_each(|first| callbacks.remember(first));
+    for first in raised {
+        callbacks.remember(first);
+    }
     for first in made_again {
         let (topic, partition) = (first.topic, first.partition);
         tracing::warn!(topic, partition, "the topic was made again; the partition is read from its start");

@@ -35,7 +35,14 @@ impl User {
 
     /// Publishes a message and waits until Kafka has it.
     fn send(&self, subject: &str) {
-        self.topic.send(None, Some(&value(subject)));
+        self.send_all([subject]);
+    }
+
+    /// The same with many.
+    fn send_all(&self, subjects: impl IntoIterator<Item = impl AsRef<str>>) {
+        for subject in subjects {
+            self.topic.send(None, Some(&value(subject.as_ref())));
+        }
         self.topic.flush();
     }
 
@@ -181,8 +188,7 @@ async fn two_listeners_share_the_topics_and_no_message_is_stored_twice() {
     }
     let subjects: Vec<String> = (0..50).map(|number| number.to_string()).collect();
     for user in &users {
-        subjects.iter().for_each(|subject| user.topic.send(None, Some(&value(subject))));
-        user.topic.flush();
+        user.send_all(&subjects);
     }
     let expected: Vec<&str> = subjects.iter().map(String::as_str).collect();
     for user in &users {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use test_support::patience::within;
 
 use crate::harness::World;
-use crate::messages::{User, listen, value};
+use crate::messages::{User, listen};
 
 const USERS: usize = 40;
 const EACH: usize = 10;
@@ -14,8 +14,7 @@ const EACH: usize = 10;
 async fn the_messages_of_many_users_are_all_stored() {
     let (world, users) = (World::new(1).await, User::some(USERS).await);
     for user in &users {
-        (0..EACH).for_each(|number| user.topic.send(None, Some(&value(&number.to_string()))));
-        user.topic.flush();
+        user.send_all((0..EACH).map(|number| number.to_string()));
     }
     let started = Instant::now();
     let listener = listen(&world, &[]).await;

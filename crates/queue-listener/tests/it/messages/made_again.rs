@@ -7,12 +7,12 @@ use crate::messages::{User, listen};
 async fn a_topic_that_was_made_again_while_nobody_listened_is_read_from_its_start() {
     let (world, user) = (World::new(1).await, User::new().await);
     let listener = listen(&world, &[]).await;
-    ["old 1", "old 2"].iter().for_each(|subject| user.send(subject));
+    user.send_all(["old 1", "old 2"]);
     user.committed(&world.message_group(), 2).await;
     listener.stop().await;
     user.topic.make_again(1).await;
     // The same offsets as before hold something else, and there are more of them.
-    ["new 1", "new 2", "new 3"].iter().for_each(|subject| user.send(subject));
+    user.send_all(["new 1", "new 2", "new 3"]);
     let listener = listen(&world, &[]).await;
     user.has(&world, &["old 1", "old 2", "new 1", "new 2", "new 3"]).await;
     user.committed(&world.message_group(), 3).await;
@@ -29,10 +29,10 @@ async fn a_listener_that_is_attached_while_a_topic_is_made_again_reads_the_new_o
         let subjects =
             |kind: &str, count: usize| (0..count).map(|id| format!("{kind} {id}")).collect::<Vec<_>>();
         let (old, new) = (subjects("old", 3), subjects("new", count));
-        old.iter().for_each(|subject| user.send(subject));
+        user.send_all(&old);
         user.committed(&world.message_group(), 3).await;
         user.topic.make_again(1).await;
-        new.iter().for_each(|subject| user.send(subject));
+        user.send_all(&new);
         let all: Vec<&str> = old.iter().chain(&new).map(String::as_str).collect();
         user.has(&world, &all).await;
         user.committed(&world.message_group(), count as i64).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use test_support::eventually;
 
 use crate::harness::{LONG, World};
-use crate::messages::{User, listen, value};
+use crate::messages::{User, listen};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_while_postgresql_is_away_is_stored_afterwards_and_none_of_it_dies() {
@@ -20,8 +20,7 @@ async fn what_is_sent_while_postgresql_is_away_is_stored_afterwards_and_none_of_
     link.cut().await;
     let subjects: Vec<String> = (0..500).map(|number| number.to_string()).collect();
     for user in &users {
-        subjects.iter().for_each(|subject| user.topic.send(None, Some(&value(subject))));
-        user.topic.flush();
+        user.send_all(&subjects);
     }
     // Partitions come while it is away, too.
     let late = User::new().await;
