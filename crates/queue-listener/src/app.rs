@@ -136,9 +136,9 @@ async fn work(
     // One half that ends, ends the other one as a signal does.
     let stop = stop.child_token();
     let stamps = stamps(settings, database, clock, metrics, joined.stamps, patience, &stop);
-    let (stamps, messages) = tokio::join!(async { stamps.await.inspect_err(|_| stop.cancel()) }, async {
-        messages::run(messages, stop.clone()).await.inspect_err(|_| stop.cancel())
-    },);
+    let stamps = async { stamps.await.inspect_err(|_| stop.cancel()) };
+    let messages = async { messages::run(messages, stop.clone()).await.inspect_err(|_| stop.cancel()) };
+    let (stamps, messages) = tokio::join!(stamps, messages);
     stamps.and(messages)
 }
 
@@ -198,7 +198,7 @@ async fn stamps(
     }
     let last = frontiers.as_ref().cloned().unwrap_or_default();
     if let Some(consumer) = Arc::into_inner(consumer) {
-        consumer.close(last).await;
+        consumer.close(last, patience).await;
     }
     frontiers.map(drop)
 }

@@ -136,10 +136,10 @@ impl Consumer {
         }
     }
 
-    /// Commits the last frontiers, leaves the group and ends the thread; gives up after a few seconds.
-    pub(crate) async fn close(self, frontiers: Frontiers) {
+    /// Commits the last frontiers, leaves the group and ends the thread; gives up after `patience`, or a few seconds.
+    pub(crate) async fn close(self, frontiers: Frontiers, patience: Duration) {
         let _first_stop = self.stop.set(frontiers);
-        if tokio::time::timeout(CLOSE_PATIENCE, self.ended).await.is_err() {
+        if tokio::time::timeout(CLOSE_PATIENCE.min(patience), self.ended).await.is_err() {
             tracing::warn!("the group was not left in time; its broker will notice");
         }
     }

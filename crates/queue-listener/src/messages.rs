@@ -69,7 +69,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result
     })?;
     let stopped = async {
         stop.cancelled().await;
-        tokio::time::sleep(patience + CLOSE_PATIENCE).await;
+        tokio::time::sleep(patience + CLOSE_PATIENCE.min(patience)).await;
     };
     tokio::select! {
         result = &mut ended => result.context("the thread that polls for messages panicked")?,

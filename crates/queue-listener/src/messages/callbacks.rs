@@ -65,9 +65,9 @@ impl Callbacks {
         read.insert(partition, (assignment.number, record.offset() + 1));
     }
 
-    /// Takes note that all this is stored, and has it committed. What was taken away meanwhile, or was taken and
-    /// given again, is its owner's to commit.
-    pub(super) fn finish(&self, client: &BaseConsumer<Self>, read: Read) {
+    /// Takes note that all this is stored. What was taken away meanwhile, or was taken and given again, is not this
+    /// assignment's to commit.
+    pub(super) fn finish(&self, read: Read) {
         let mut assignments = self.assignments();
         for (partition, (number, next)) in read {
             let assignment = assignments.current.get_mut(&partition);
@@ -75,12 +75,14 @@ impl Callbacks {
                 assignment.stored = Some(next);
             }
         }
-        drop(assignments);
-        self.commit_stored(client, CommitMode::Async);
     }
 
     /// Commits what is stored and not acknowledged.
     pub(super) fn commit_stored(&self, client: &BaseConsumer<Self>, mode: CommitMode) {
+        commit(client, &self.uncommitted(), mode);
+    }
+
+    fn uncommitted(&self) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
         for ((topic, partition), assignment) in &self.assignments().current {
             if let Some(next) = assignment.stored {
@@ -88,7 +90,7 @@ impl Callbacks {
                 let _added = offsets.add_partition_offset(topic, *partition, Offset::Offset(next));
             }
         }
-        commit(client, &offsets, mode);
+        offsets
     }
 
     pub(super) fn first_reads(&self) -> Vec<FirstRead> {
@@ -192,5 +194,34 @@ impl ConsumerContext for Callbacks {
                 assignment.stored.take_if(|next| element.offset() == Offset::Offset(*next));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_for_an_earlier_assignment_is_not_committed() {
+        let callbacks = Callbacks::new(Arc::default(), IntGauge::new("topics", "A test.").expect("a gauge"));
+        let partition = |name: &str| (name.to_owned(), 0);
+        for name in ["kept", "taken", "given again", "made again"] {
+            callbacks.assignments().begin(partition(name));
+        }
+        let read: Read = callbacks
+            .assignments()
+            .current
+            .iter()
+            .map(|(partition, assignment)| (partition.clone(), (assignment.number, 7)))
+            .collect();
+        callbacks.assignments().current.remove(&partition("taken"));
+        callbacks.assignments().begin(partition("given again"));
+        callbacks.rewind(partition("made again"));
+        callbacks.finish(read);
+        let mut expected = TopicPartitionList::new();
+        expected.add_partition_offset("kept", 0, Offset::Offset(7)).expect("an offset");
+        assert_eq!(callbacks.uncommitted(), expected);
+        callbacks.commit_callback(Ok(()), &expected);
+        assert_eq!(callbacks.uncommitted().count(), 0, "Kafka has it");
     }
 }

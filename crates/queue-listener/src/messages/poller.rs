@@ -177,7 +177,10 @@ impl Poller {
             Err(RecvTimeoutError::Disconnected) => bail!(PANICKED),
         };
         match stored {
-            Stored::Yes => self.client.context().finish(&self.client, chunk.read),
+            Stored::Yes => {
+                self.client.context().finish(chunk.read);
+                self.client.context().commit_stored(&self.client, CommitMode::Async);
+            }
             Stored::GivenUp => {
                 tracing::warn!("messages were not stored in time; the next listener reads them again");
             }
