@@ -82,6 +82,8 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         let partitions = silent.get();
         (partitions > 0).then(|| format!("{partitions} partitions have records of which none comes"))
     }));
+    let stall = metrics.stall.clone();
+    let health = health.desire(Box::new(move || stall.reason()));
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {

@@ -23,5 +23,6 @@ mod record;
 mod replay;
 mod screening;
 pub mod settings;
+mod stall;
 mod text;
 mod writer;

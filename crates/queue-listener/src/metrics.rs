@@ -1,7 +1,9 @@
 //! What the listener counts.
 
-use platform::metrics::{counter, counters, gauge, histogram};
+use platform::metrics::{counter, counters, gauge, histogram, observed};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use crate::stall::Stall;
 
 /// The listener's metrics, of one process.
 #[derive(Clone)]
@@ -21,13 +23,21 @@ pub(crate) struct Metrics {
     pub(crate) unreadable: IntGauge,
     pub(crate) silent: IntGauge,
     pub(crate) paused: IntGauge,
+    /// What the database is asked for at the moment.
+    pub(crate) stall: Stall,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let sizes = vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
         let lateness = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+        let stall = Stall::default();
+        let stalled = stall.clone();
+        let help =
+            "Seconds for which the database has not answered what it was asked; 0 if nothing is under way.";
+        observed(registry, "queue_listener_stalled_seconds", help, move || stalled.seconds() as i64)?;
         let metrics = Self {
+            stall,
             messages: counters(
                 registry,
                 "queue_listener_messages_total",

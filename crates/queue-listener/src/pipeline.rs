@@ -228,10 +228,10 @@ impl Pipeline {
 
     /// Writes in a task of its own: a transaction must not be dropped half way.
     fn write(&mut self, tickets: Vec<Ticket>, members: Vec<Member>, triggers: Vec<Trigger>) {
-        let writer = Arc::clone(&self.writer);
+        let (writer, stall) = (Arc::clone(&self.writer), self.metrics.stall.clone());
         self.writing = Some(tokio::spawn(async move {
             let started = Instant::now();
-            let written = writer.process(&members, &triggers).await?;
+            let written = stall.during(writer.process(&members, &triggers)).await?;
             Ok(Finished { tickets, triggers, members, written, took: started.elapsed() })
         }));
     }
@@ -298,7 +298,8 @@ impl Pipeline {
             }
         }
         let writer = Arc::clone(&self.writer);
-        self.screening = Some(tokio::spawn(async move { chunk.screen(&writer).await }));
+        let stall = self.metrics.stall.clone();
+        self.screening = Some(tokio::spawn(async move { stall.during(chunk.screen(&writer)).await }));
     }
 
     fn on_screened(&mut self, screened: Screened) {

@@ -47,7 +47,10 @@ async fn what_has_a_bound_shows_how_much_of_it_is_taken() {
     for (url, service) in [(&api_url, "stamp_api"), (&listener_url, "queue_listener")] {
         let of = |state: &str| format!("{service}_database_connections{{state=\"{state}\"}}");
         let open = world.metric(url, &of("used")).await.zip(world.metric(url, &of("idle")).await);
-        assert!(open.is_some_and(|(used, idle)| (1.0..=10.0).contains(&(used + idle))), "{service}: {open:?}");
+        assert!(
+            open.is_some_and(|(used, idle)| (1.0..=10.0).contains(&(used + idle))),
+            "{service}: {open:?}"
+        );
     }
     assert_eq!(world.metric(&listener_url, "queue_listener_paused").await, Some(0.0));
 }

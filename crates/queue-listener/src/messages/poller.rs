@@ -168,7 +168,8 @@ impl Poller {
         let (database, metrics) = (self.parts.database.clone(), self.parts.metrics.clone());
         // In a task of its own: a transaction must not be dropped half way.
         self.runtime.spawn(async move {
-            let _given_up = sender.send(store(&database, &metrics, chunk.records).await);
+            let _given_up =
+                sender.send(metrics.stall.during(store(&database, &metrics, chunk.records)).await);
         });
         let mut next = Chunk::default();
         let stored = match result.recv_timeout(PATIENCE) {

@@ -83,11 +83,14 @@ async fn after_partitions_were_paused_for_a_lock_everything_is_read_on() {
     world.topic.flush();
     let paused = |text: &String| text.contains("queue_listener_paused 1\n");
     eventually("partitions are paused", || listener.get("/metrics"), paused).await;
+    let told = |text: &String| text.contains("degraded") && text.contains("what is to be written");
+    eventually("it says why", || listener.get("/readyz"), told).await;
     holder.batch_execute("COMMIT").await.expect("the lock is given back");
     world.processed(RECORDS).await;
     world.committed("user_group", RECORDS).await;
     let again = listener.get("/metrics").await;
     assert!(again.contains("queue_listener_paused 0\n"), "{again}");
+    assert!(listener.get("/readyz").await.contains(r#""ready""#));
     listener.stop().await;
 }
 

@@ -1,0 +1,60 @@
+//! How long the database has been asked something without an answer: a lock or a disk may hold every statement up
+//! while the server itself answers well.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is under way. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stall(Arc<Mutex<Vec<Instant>>>);
+
+/// Far longer than any write takes in health, so that nobody is told of a busy second.
+const TOLERATED: Duration = Duration::from_secs(5);
+
+impl Stall {
+    /// Waits for something that the database has to do, however often it is tried.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let _under_way = UnderWay::begin(self);
+        work.await
+    }
+
+    /// For how many seconds the oldest has been under way, 0 if none is.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.begun().iter().map(Instant::elapsed).max().unwrap_or_default().as_secs()
+    }
+
+    /// What to say of it, once it has taken too long.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let seconds = self.seconds();
+        (seconds >= TOLERATED.as_secs())
+            .then(|| format!("PostgreSQL has not taken for {seconds} s what is to be written"))
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends with the work, and with its cancellation too.
+struct UnderWay<'a> {
+    stall: &'a Stall,
+    begun: Instant,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(stall: &'a Stall) -> Self {
+        let begun = Instant::now();
+        stall.begun().push(begun);
+        Self { stall, begun }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut begun = self.stall.begun();
+        if let Some(index) = begun.iter().position(|other| *other == self.begun) {
+            begun.swap_remove(index);
+        }
+    }
+}
