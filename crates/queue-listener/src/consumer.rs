@@ -51,6 +51,8 @@ pub(crate) enum Control {
         lost: bool,
         reply: mpsc::Sender<Frontiers>,
     },
+    /// What is committed, as far as the client knows: less than it was told if a rebalance refused that.
+    Committed(Frontiers),
 }
 
 /// How long a partition that has records may be silent: far longer than a fetch, a rebalance or a new leader takes.
@@ -163,7 +165,7 @@ struct Watched {
 impl Clients {
     /// Subscribes with a new client.
     fn connect(&self) -> anyhow::Result<Watched> {
-        const DEFAULTS: [(&str, &str); 6] = [
+        const DEFAULTS: [(&str, &str); 5] = [
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "3000"),
             // The default of a second halves the rate once the local queue has been full.
@@ -171,10 +173,10 @@ impl Clients {
             // Bounds how long a backlog's last records wait for the word that there are no more.
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "32768"),
-            ("statistics.interval.ms", "2000"),
         ];
         let client: BaseConsumer<Callbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
             .set("enable.partition.eof", "true")
+            .set("statistics.interval.ms", "2000")
             .create_with_context(Callbacks::new(Arc::clone(&self.shared)))
             .context("the Kafka consumer can't be made")?;
         client.subscribe(&[&self.shared.topic])?;

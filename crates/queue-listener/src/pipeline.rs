@@ -175,7 +175,7 @@ struct Pipeline {
     screening: Option<JoinHandle<Result<Screened, Unwritable>>>,
     writing: Option<JoinHandle<Result<Finished, Unwritable>>>,
     revocations: Vec<Revocation>,
-    /// The last committed offset of each partition in its current assignment.
+    /// The last offset of each partition that the client knows to be committed, or was told to commit since.
     committed: HashMap<i32, i64>,
 }
 
@@ -258,6 +258,10 @@ impl Pipeline {
                 } else {
                     self.revocations.push(revocation);
                 }
+            }
+            Control::Committed(known) => {
+                self.committed = known.into_iter().collect();
+                self.commit();
             }
         }
     }
@@ -389,7 +393,8 @@ impl Pipeline {
             .ledgers
             .frontiers()
             .filter(|(partition, frontier)| {
-                self.committed.get(partition).is_none_or(|before| before < frontier)
+                // Lower too: a topic that was made again begins anew.
+                self.committed.get(partition) != Some(frontier)
             })
             .collect();
         if !moved.is_empty() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use platform::kafka::KafkaSettings;
 use prometheus::IntGauge;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
 /// Records that are worked on together, at most.
@@ -41,22 +41,23 @@ pub(crate) fn member(kafka: &KafkaSettings, group_id: &str, defaults: &[(&str, &
     config
 }
 
-/// The only caller of Kafka's offset commit. What fails is logged: it is harmless.
+/// The only caller of Kafka's offset commit. Returns whether it succeeded, or was sent off where nobody waits for it:
+/// of that one the client library tells no result.
+///
+/// A failed commit is logged and harmless: what lies behind it is read again and found in the database.
 pub(crate) fn commit<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     offsets: &TopicPartitionList,
     mode: CommitMode,
-) {
-    if offsets.count() > 0 {
-        report_commit(&client.commit(offsets, mode));
+) -> bool {
+    if offsets.count() == 0 {
+        return true;
     }
-}
-
-/// A failed commit is harmless: what lies behind it is read again and found in the database.
-pub(crate) fn report_commit(result: &KafkaResult<()>) {
-    if let Err(error) = result {
-        tracing::info!(error = error.to_string(), "offsets were not committed; the next commit covers them");
+    let result = client.commit(offsets, mode);
+    if let Err(error) = &result {
+        tracing::info!(error = error.to_string(), "offsets were not committed; they are committed again");
     }
+    result.is_ok()
 }
 
 /// While it lives nothing is read: everything that is assigned is paused.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::settings::{Environment, InvalidSetting};
 
 /// librdkafka properties that carry a promise of the services, and the reason a person is told.
-const PROMISES: [(&str, &str); 16] = [
+const PROMISES: [(&str, &str); 17] = [
     ("acks", "an event counts as published once all in-sync replicas have it"),
     ("request.required.acks", "an event counts as published once all in-sync replicas have it"),
     ("enable.idempotence", "a retry must not publish an event twice"),
@@ -32,6 +32,7 @@ const PROMISES: [(&str, &str); 16] = [
     ("group.instance.id", "a listener that is gone must not hold its partitions"),
     ("group.id", "KAFKA_GROUP_ID and MESSAGE_GROUP_ID name the groups"),
     ("enable.partition.eof", "the end of a partition tells when a backlog is read"),
+    ("statistics.interval.ms", "they tell a listener which offsets are committed"),
     ("bootstrap.servers", "KAFKA_BOOTSTRAP_SERVERS names the brokers"),
 ];
 

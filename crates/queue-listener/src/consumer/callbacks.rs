@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Control, Frontiers};
 use crate::made_again::FirstRead;
 use crate::metrics::Metrics;
-use crate::polling::{Standstill, commit, report_commit};
+use crate::polling::{Standstill, commit};
 
 /// How long a rebalance waits for the write that is under way.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(3);
@@ -260,16 +260,19 @@ impl ClientContext for Callbacks {
             return;
         };
         let mut assignments = self.shared.assignments();
-        let mut lag = 0;
+        let (mut lag, mut committed) = (0, Frontiers::new());
         for (partition, told) in &topic.partitions {
             if let Some(assignment) = assignments.current.get_mut(partition) {
                 lag += told.consumer_lag.max(0);
+                committed.push((*partition, told.committed_offset));
                 let read = told.app_offset.max(told.eof_offset).max(told.committed_offset);
                 assignment.read_below = assignment.read_below.max(read);
             }
         }
         self.shared.metrics.lag.set(lag);
         self.shared.metrics.silent.set(assignments.silent.len() as i64);
+        drop(assignments);
+        self.shared.tell(Control::Committed(committed));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -309,10 +312,6 @@ impl ConsumerContext for Callbacks {
             Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(error = error.to_string(), "a rebalance failed"),
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        report_commit(&result);
     }
 }
 

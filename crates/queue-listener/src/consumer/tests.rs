@@ -51,20 +51,25 @@ impl Listening {
         Self { consumer: consumer.expect("a consumer"), metrics, fetched, control }
     }
 
-    /// Waits for the next word about partitions. A revocation is answered with nothing to commit.
+    /// Waits for the next word about partitions that come or go. A revocation is answered with nothing to commit.
     async fn control(&mut self) -> Control {
-        let control = tokio::time::timeout(Duration::from_secs(30), self.control.recv()).await;
-        let control = control.expect("within 30 s").expect("the thread runs");
-        if let Control::Revoked { reply, .. } = &control {
-            reply.send(Frontiers::new()).expect("it is waited for");
+        loop {
+            let control = tokio::time::timeout(Duration::from_secs(30), self.control.recv()).await;
+            match control.expect("within 30 s").expect("the thread runs") {
+                Control::Committed(_) => {}
+                Control::Revoked { partitions, lost, reply } => {
+                    reply.send(Frontiers::new()).expect("it is waited for");
+                    return Control::Revoked { partitions, lost, reply };
+                }
+                assigned @ Control::Assigned(_) => return assigned,
+            }
         }
-        control
     }
 
     async fn assigned(&mut self) -> Vec<(i32, u32)> {
         match self.control().await {
             Control::Assigned(partitions) => partitions,
-            revoked @ Control::Revoked { .. } => panic!("{revoked:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::IntGauge;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 
 use crate::made_again::FirstRead;
-use crate::polling::{commit, report_commit};
+use crate::polling::commit;
 
 /// A topic and the number of a partition.
 pub(super) type Partition = (String, i32);
@@ -40,7 +40,7 @@ struct Assignments {
 struct Assignment {
     number: u64,
     first: Option<FirstRead>,
-    /// Everything below is stored, and Kafka has not acknowledged it yet.
+    /// Everything below is stored, and not committed yet.
     stored: Option<i64>,
 }
 
@@ -77,9 +77,23 @@ impl Callbacks {
         }
     }
 
-    /// Commits what is stored and not acknowledged.
-    pub(super) fn commit_stored(&self, client: &BaseConsumer<Self>, mode: CommitMode) {
-        commit(client, &self.uncommitted(), mode);
+    /// Commits what is stored and not committed. What a rebalance refuses is left for the next time.
+    pub(super) fn commit_stored(&self, client: &BaseConsumer<Self>) {
+        let offsets = self.uncommitted();
+        if commit(client, &offsets, CommitMode::Sync) {
+            self.forget(&offsets);
+        }
+    }
+
+    /// Takes note that these are committed.
+    fn forget(&self, offsets: &TopicPartitionList) {
+        let mut assignments = self.assignments();
+        for element in offsets.elements() {
+            let partition = (element.topic().to_owned(), element.partition());
+            if let Some(assignment) = assignments.current.get_mut(&partition) {
+                assignment.stored.take_if(|next| element.offset() == Offset::Offset(*next));
+            }
+        }
     }
 
     fn uncommitted(&self) -> TopicPartitionList {
@@ -152,7 +166,7 @@ impl ConsumerContext for Callbacks {
         let Rebalance::Revoke(list) = rebalance else { return };
         let (taken, lost) = (partitions(list), client.assignment_lost());
         if !lost {
-            self.commit_stored(client, CommitMode::Sync);
+            self.commit_stored(client);
         }
         let mut assignments = self.assignments();
         for partition in &taken {
@@ -181,20 +195,6 @@ impl ConsumerContext for Callbacks {
             Rebalance::Error(error) => tracing::warn!(error = error.to_string(), "a rebalance failed"),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        report_commit(&result);
-        if result.is_err() {
-            return;
-        }
-        let mut assignments = self.assignments();
-        for element in offsets.elements().iter().filter(|element| element.error().is_ok()) {
-            let partition = (element.topic().to_owned(), element.partition());
-            if let Some(assignment) = assignments.current.get_mut(&partition) {
-                assignment.stored.take_if(|next| element.offset() == Offset::Offset(*next));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
         let mut expected = TopicPartitionList::new();
         expected.add_partition_offset("kept", 0, Offset::Offset(7)).expect("an offset");
         assert_eq!(callbacks.uncommitted(), expected);
-        callbacks.commit_callback(Ok(()), &expected);
+        callbacks.forget(&expected);
         assert_eq!(callbacks.uncommitted().count(), 0, "Kafka has it");
     }
 }

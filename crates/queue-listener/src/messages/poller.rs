@@ -10,7 +10,7 @@ use domain::message::recipient_of_topic;
 use platform::messages::{MessageRecord, store_all};
 use platform::postgres::Database;
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
@@ -96,12 +96,14 @@ impl Poller {
                 chunk = self.store(chunk)?;
             }
         }
-        self.client.context().commit_stored(&self.client, CommitMode::Sync);
+        self.client.context().commit_stored(&self.client);
         Ok(())
     }
 
     fn look_around(&self) {
         self.standstill.forget_old();
+        // What a rebalance has refused, if no record brings the next commit.
+        self.client.context().commit_stored(&self.client);
         // A question of any kind also wakes the client's own thread: it waits by the host's clock, and would
         // otherwise sleep through its heartbeats after that clock was set back.
         let _awake = self.client.assignment();
@@ -180,7 +182,7 @@ impl Poller {
         match stored {
             Stored::Yes => {
                 self.client.context().finish(chunk.read);
-                self.client.context().commit_stored(&self.client, CommitMode::Async);
+                self.client.context().commit_stored(&self.client);
             }
             Stored::GivenUp => {
                 tracing::warn!("messages were not stored in time; the next listener reads them again");
