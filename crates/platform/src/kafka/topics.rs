@@ -7,6 +7,7 @@ use domain::message::topic_of;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
@@ -50,35 +51,62 @@ impl TopicSpec {
     }
 }
 
+/// Makes topics, over connections that stay.
+pub struct TopicMaker(AdminClient<DefaultClientContext>);
+
+impl TopicMaker {
+    /// Makes a client; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        config.create().map(Self)
+    }
+
+    /// Makes the topic if it is missing, within `limit`. Returns whether it was.
+    ///
+    /// # Errors
+    /// If Kafka is away or refuses.
+    pub async fn make(&self, spec: &TopicSpec, limit: Duration) -> anyhow::Result<bool> {
+        let retention = spec.retention.as_millis().to_string();
+        let replication = TopicReplication::Fixed(spec.replication_factor);
+        let topic = NewTopic::new(&spec.name, spec.partitions, replication)
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", &retention);
+        let made = self.0.create_topics([&topic], &options(limit)).await?;
+        match made.into_iter().next() {
+            Some(Ok(name)) => {
+                tracing::info!(topic = name, partitions = spec.partitions, "topic made");
+                Ok(true)
+            }
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((name, code))) => bail!("topic {name} can't be made: {code}"),
+            None => bail!("Kafka does not say whether topic {} was made", spec.name),
+        }
+    }
+}
+
+fn options(limit: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit))
+}
+
 /// Makes the topic if it is missing, and warns if it exists and drops records too early.
 ///
 /// # Errors
 /// If Kafka is away or refuses.
 pub async fn ensure(config: &ClientConfig, spec: &TopicSpec) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
-    let retention = spec.retention.as_millis().to_string();
-    let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication_factor))
-        .set("cleanup.policy", "delete")
-        .set("retention.ms", &retention);
-    for result in admin.create_topics([&topic], &options).await? {
-        match result {
-            Ok(name) => tracing::info!(topic = name, partitions = spec.partitions, "topic made"),
-            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {
-                warn_of_early_deletion(&admin, spec, &options).await?;
-            }
-            Err((name, code)) => bail!("topic {name} can't be made: {code}"),
-        }
+    let maker = TopicMaker::new(config)?;
+    if maker.make(spec, LIMIT).await? {
+        return Ok(());
     }
-    Ok(())
+    warn_of_early_deletion(&maker.0, spec).await
 }
 
 async fn warn_of_early_deletion(
     admin: &AdminClient<DefaultClientContext>,
     spec: &TopicSpec,
-    options: &AdminOptions,
 ) -> anyhow::Result<()> {
-    let described = admin.describe_configs([&ResourceSpecifier::Topic(&spec.name)], options).await?;
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(&spec.name)], &options(LIMIT)).await?;
     let Some(Ok(resource)) = described.into_iter().next() else {
         return Err(anyhow!("the settings of topic {} can't be read", spec.name));
     };
