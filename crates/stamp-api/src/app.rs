@@ -22,12 +22,14 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::auth::Auth;
+use crate::check::Checker;
 use crate::connections::Connections;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::relay::{self, Gauges, Owners, Publisher, keep_owners, publish_adopted, publish_fresh};
 use crate::routes::state::{AppState, OpenIntake};
 use crate::routes::{Shared, application};
+use crate::sender::Sender;
 use crate::settings::Settings;
 use crate::sweeper;
 
@@ -78,18 +80,27 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let state =
         Arc::new(AppState::new(database.clone(), max_time_tolerance, Auth::new(settings.auth.clone())));
-    let kafka = reachability::watch(
-        settings.kafka.client_config(),
-        vec![TopicSpec::of_stamps(&settings.topics)],
-        stop.clone(),
-    );
+    let topics =
+        [Some(TopicSpec::of_stamps(&settings.topics)), TopicSpec::of_shared_messages(&settings.topics)];
+    let topics = topics.into_iter().flatten().collect();
+    let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
+    let sender = Sender::new(settings.kafka.clone(), settings.topics.clone())
+        .context("the Kafka clients for messages can't be made")?;
+    let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &database)
+        .context("the threads for checks can't be started")?;
     let watched = Arc::clone(&state);
     let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
     let health = Arc::new(Health::new(database, kafka).require(Box::new(closed)));
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
 
-    let shared = Shared { state: Arc::clone(&state), health: Arc::clone(&health), metrics: metrics.clone() };
+    let shared = Shared {
+        state: Arc::clone(&state),
+        sender: Arc::new(sender),
+        checker: Arc::new(checker),
+        health: Arc::clone(&health),
+        metrics: metrics.clone(),
+    };
     let limit = settings.process.shutdown_timeout;
     let connections = Arc::new(Connections::default());
     show_bounded(&registry, &state, &connections)?;

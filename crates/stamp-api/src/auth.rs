@@ -32,6 +32,8 @@ use crate::routes::state::AppState;
 pub const STAMPS_WRITE: &str = "stamps:write";
 /// The scope to read stamps and batches.
 pub const STAMPS_READ: &str = "stamps:read";
+/// The scope to send messages to any user.
+pub const MESSAGES_SEND: &str = "messages:send";
 /// The longest token that is looked at: many times what a user and some scopes take.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 

@@ -13,6 +13,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, He
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage, HttpRequest};
+use domain::message::MessageFields;
 use domain::stamp::StampFields;
 use futures_util::{StreamExt, stream};
 use percent_encoding::percent_decode;
@@ -21,6 +22,7 @@ use crate::error::ApiError;
 
 const SUPPORTED: &str =
     "Send the body as application/json or application/x-www-form-urlencoded, in UTF-8 if a charset is named.";
+const JSON: &str = "Send the body as application/json, in UTF-8 if a charset is named.";
 const UNENCODED: &str = "Send the body without a Content-Encoding.";
 
 /// Keeps hold of a chunked body until the answer to it is sent.
@@ -66,9 +68,11 @@ impl MessageBody for Holding {
     }
 }
 
-/// How much of a body is read, and for how long.
+/// What is taken for a body: in which forms, how much, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
+    /// The forms that are read.
+    pub media_types: &'static [MediaType],
     /// The longest body.
     pub bytes: usize,
     /// The longest time from the head of the request to the end of its body.
@@ -77,7 +81,13 @@ pub struct BodyLimits {
 
 impl BodyLimits {
     /// What one stamp needs, many times over.
-    pub const ONE_STAMP: Self = Self { bytes: 64 * 1024, time: Duration::from_secs(10) };
+    pub const ONE_STAMP: Self = Self {
+        media_types: &[MediaType::Json, MediaType::Form],
+        bytes: 64 * 1024,
+        time: Duration::from_secs(10),
+    };
+    /// The same for a message, which has no form but JSON.
+    pub const ONE_MESSAGE: Self = Self { media_types: &[MediaType::Json], ..Self::ONE_STAMP };
 }
 
 /// The form of a body.
@@ -103,7 +113,7 @@ impl Body {
     /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, or 400 if it
     /// breaks off.
     pub async fn read(request: &HttpRequest, payload: Payload, limits: BodyLimits) -> Result<Self, ApiError> {
-        let media_type = media_type(request.headers())?;
+        let media_type = media_type(request.headers(), limits.media_types)?;
         if announced_length(request.headers()) > limits.bytes as u64 {
             return Err(ApiError::BodyTooLarge { max_bytes: limits.bytes });
         }
@@ -122,6 +132,14 @@ impl Body {
             MediaType::Json => Ok(StampFields::from_json(&self.bytes)?),
             MediaType::Form => Ok(StampFields::from_text_pairs(form_pairs(&self.bytes)?.into_iter())?),
         }
+    }
+
+    /// Finds the members of one message in it, which is JSON: [`BodyLimits::ONE_MESSAGE`].
+    ///
+    /// # Errors
+    /// 400 if the body is no JSON object, or repeats a member.
+    pub fn message_fields(&self) -> Result<MessageFields<'_>, ApiError> {
+        Ok(MessageFields::from_json(&self.bytes)?)
     }
 }
 
@@ -144,7 +162,7 @@ fn announced_length(headers: &HeaderMap) -> u64 {
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
-fn media_type(headers: &HeaderMap) -> Result<MediaType, ApiError> {
+fn media_type(headers: &HeaderMap, accepted: &[MediaType]) -> Result<MediaType, ApiError> {
     let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
     if !headers.get_all(CONTENT_ENCODING).all(|encoding| plain(encoding.as_bytes())) {
         return Err(ApiError::UnsupportedMediaType(UNENCODED));
@@ -154,7 +172,12 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, ApiError> {
         (Some(content_type), None) => parse_media_type(content_type),
         _ => None,
     }
-    .ok_or(ApiError::UnsupportedMediaType(SUPPORTED))
+    .filter(|media_type| accepted.contains(media_type))
+    .ok_or(ApiError::UnsupportedMediaType(if accepted.contains(&MediaType::Form) {
+        SUPPORTED
+    } else {
+        JSON
+    }))
 }
 
 /// Reads `type/subtype; charset=utf-8`: a parameter that is not understood could change what the bytes mean.
@@ -199,7 +222,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BodyLimits = BodyLimits { bytes: 16, time: Duration::from_millis(20) };
+    const LIMITS: BodyLimits =
+        BodyLimits { bytes: 16, time: Duration::from_millis(20), ..BodyLimits::ONE_STAMP };
 
     fn form(body: &str) -> Result<Vec<(String, String)>, ApiError> {
         let owned = |(name, value): Pair| (name.into_owned(), value.into_owned());
@@ -250,7 +274,21 @@ mod tests {
             (&[json, ("content-type", "application/x-www-form-urlencoded")], false),
             (&[], false),
         ] {
-            assert_eq!(media_type(&headers(pairs)).is_ok(), fine, "{pairs:?}");
+            assert_eq!(
+                media_type(&headers(pairs), BodyLimits::ONE_STAMP.media_types).is_ok(),
+                fine,
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_comes_as_json_alone() {
+        for (content_type, fine) in [("application/json", true), ("application/x-www-form-urlencoded", false)]
+        {
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
+            let outcome = media_type(&headers, BodyLimits::ONE_MESSAGE.media_types);
+            assert_eq!(outcome.is_ok(), fine, "{content_type}: {outcome:?}");
         }
     }
 

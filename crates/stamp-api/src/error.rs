@@ -7,6 +7,8 @@ use platform::postgres::{DatabaseError, ErrorClass};
 use serde::Serialize;
 
 use crate::auth::token::TokenError;
+use crate::check::CheckError;
+use crate::sender::SendError;
 
 /// Where a problem needs no explanation beyond its status (RFC 9457, section 4.2.1).
 const ABOUT_BLANK: &str = "about:blank";
@@ -53,6 +55,9 @@ pub enum ApiError {
         /// The path of the one that is there.
         location: String,
     },
+    /// A message that is to be deleted and was not put into the trash.
+    #[error("This message lies in the inbox, and only what lies in the trash is deleted.")]
+    InInbox,
     /// A body that did not arrive in time.
     #[error("The body took longer than {seconds} seconds.")]
     BodyTimeout {
@@ -96,7 +101,7 @@ impl ResponseError for ApiError {
             Self::InsufficientScope { .. } | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Duplicate { .. } => StatusCode::CONFLICT,
+            Self::Duplicate { .. } | Self::InInbox => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -178,6 +183,22 @@ impl From<DatabaseError> for ApiError {
     }
 }
 
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<CheckError> for ApiError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Database(error) => error.into(),
+            CheckError::Lost => Self::Internal(error.into()),
+            error => Self::Unavailable(error.into()),
+        }
+    }
+}
+
 /// Returns why a request failed, in one line for the log, if there is more to say than the client was told.
 pub fn cause(error: &actix_web::Error) -> Option<String> {
     match error.as_error::<ApiError>()? {
@@ -230,6 +251,7 @@ mod tests {
                 409,
                 Some(("location", "/v1/stamps/a%2Fb")),
             ),
+            (ApiError::InInbox, 409, None),
             (ApiError::BodyTimeout { seconds: 10 }, 408, None),
             (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
             (ApiError::UnsupportedMediaType("Use JSON."), 415, None),

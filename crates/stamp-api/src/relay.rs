@@ -22,8 +22,8 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use crate::kafka::{producer_config, traceparent};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Owner};
 
@@ -299,12 +299,7 @@ impl Publisher {
         kafka: &KafkaSettings,
         owners: &Arc<Owners>,
     ) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
-        // As Java's clients choose partitions, so that other producers of the same ids agree.
-        let partitioner = ("partitioner", "murmur2_random");
-        kafka
-            .client_config_with(&[("linger.ms", "1"), ("queue.buffering.max.kbytes", "65536"), partitioner])
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
+        producer_config(kafka)
             // The outbox keeps an event for as long as Kafka is away, so it is never given up.
             .set("message.timeout.ms", "0")
             .create_with_context(Deliveries { owners: Arc::clone(owners) })
@@ -387,12 +382,6 @@ pub async fn abandon(owners: &Owners) {
     if !matches!(abandoned, Ok(Ok(()))) {
         tracing::warn!("the outbox can't be given up; it is taken over after a few seconds of silence");
     }
-}
-
-/// A new trace for each event (W3C Trace Context, section 3.2).
-fn traceparent() -> String {
-    let (trace, span) = (Uuid::new_v4().simple(), Uuid::new_v4().as_u128() as u64 | 1);
-    format!("00-{trace}-{span:016x}-01")
 }
 
 /// Told of every acknowledgement, on the producer's thread.

@@ -44,7 +44,19 @@ impl TestTopic {
 
     /// Makes the topic of one user, named by their uuid, with one partition.
     pub async fn of_user(user: Uuid) -> Self {
-        Self::unmade_with_name(topic_of(user)).made(1).await
+        Self::unmade_of_user(user).made(1).await
+    }
+
+    /// The topic of one user, that somebody else makes.
+    pub fn unmade_of_user(user: Uuid) -> Self {
+        Self::unmade_with_name(topic_of(user))
+    }
+
+    /// Tells whether it is there.
+    pub fn exists(&self) -> bool {
+        let consumer: BaseConsumer = config().create().expect("a client");
+        let all = consumer.fetch_metadata(None, LIMIT).expect("Kafka answers");
+        all.topics().iter().any(|topic| topic.name() == self.name)
     }
 
     /// Makes a topic with a name that means something.

@@ -2,6 +2,8 @@
 
 pub mod batches;
 pub mod health;
+pub mod messages;
+pub mod query;
 pub mod stamps;
 pub mod state;
 #[cfg(test)]
@@ -17,10 +19,12 @@ use platform::health::SharedHealth;
 
 use self::state::AppState;
 use crate::body;
+use crate::check::Checker;
 use crate::connections;
 use crate::error::ApiError;
 use crate::metrics::{self, Metrics};
 use crate::request_id;
+use crate::sender::Sender;
 
 /// What a resource that is only read allows.
 const READ: &str = "GET, HEAD";
@@ -30,6 +34,10 @@ const READ: &str = "GET, HEAD";
 pub struct Shared {
     /// For the routes.
     pub state: Arc<AppState>,
+    /// For the route that sends messages.
+    pub sender: Arc<Sender>,
+    /// For the route that stores them.
+    pub checker: Arc<Checker>,
     /// For the routes that tell of it.
     pub health: SharedHealth,
     /// For what surrounds the routes.
@@ -50,6 +58,8 @@ pub fn application(
 > {
     App::new()
         .app_data(web::Data::from(shared.state))
+        .app_data(web::Data::from(shared.sender))
+        .app_data(web::Data::from(shared.checker))
         .app_data(web::Data::new(shared.health))
         .app_data(web::Data::new(shared.metrics))
         .configure(configure)
@@ -64,6 +74,7 @@ pub fn application(
 fn configure(config: &mut web::ServiceConfig) {
     stamps::configure(config);
     batches::configure(config);
+    messages::configure(config);
     health::configure(config);
     config.default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)));
 }

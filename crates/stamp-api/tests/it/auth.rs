@@ -1,52 +1,61 @@
 //! Who may use which route. A new route is a row of `ROUTES`.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use platform::clock::host_time;
-use platform::settings::Environment;
-use stamp_api::auth::issue::{self, Grant};
-use stamp_api::auth::settings::AuthSettings;
-use stamp_api::auth::{STAMPS_READ, STAMPS_WRITE};
+use stamp_api::auth::{MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE};
+use test_support::TestTopic;
 use uuid::Uuid;
 
 use crate::harness::{Answer, JSON, World};
+use crate::log::Log;
+use crate::tokens::{SECRET, bearer, token};
 
-/// Long enough, and found in no log by chance.
-const SECRET: &str = "canary-0123456789-0123456789-0123";
 const OTHER_SECRET: &str = "another-0123456789-0123456789-012";
 const PROTECTED: [(&str, &str); 2] = [("JWT_SECRET", SECRET), ("STAMPS_REQUIRE_AUTH", "true")];
 /// Whose tokens they are: a path may hold it.
 const CALLER: Uuid = Uuid::from_u128(0x6f1c_2a52_7d0e_4a34_9d0b_2f6f_5f0c_9a11);
 const STAMP: &str = r#"{"object_cid":"CID","time_tolerance":10}"#;
+const MESSAGE: &str = r#"{"ns-message":{"subject":"s","body":"b"}}"#;
 
-/// Method, path, body, scope, and the status with the right token. `CID` is another id for every request.
-const ROUTES: &[(&str, &str, &str, &str, u16)] = &[
-    ("POST", "/datasender/create_stamp/", STAMP, STAMPS_WRITE, 201),
-    ("POST", "/datasender/create_stamp", STAMP, STAMPS_WRITE, 201),
-    ("POST", "/v1/stamps", STAMP, STAMPS_WRITE, 201),
-    ("POST", "/v1/stamps/", STAMP, STAMPS_WRITE, 201),
-    ("GET", "/v1/stamps/known", "", STAMPS_READ, 200),
-    ("HEAD", "/v1/stamps/known", "", STAMPS_READ, 200),
-    ("GET", "/v1/stamps/unknown", "", STAMPS_READ, 404),
-    ("GET", "/v1/batches/1", "", STAMPS_READ, 404),
+/// Whose token a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Anybody's with this scope.
+    Scope(&'static str),
+    /// That of the user in the path.
+    Self_,
+}
+use Needs::{Scope, Self_};
+
+/// Method, path, body, whose token it takes, and the status with the right one. `CID` is another id for every request,
+/// `USER` the caller, and `UUID` a message of theirs.
+const ROUTES: &[(&str, &str, &str, Needs, u16)] = &[
+    ("POST", "/datasender/create_stamp/", STAMP, Scope(STAMPS_WRITE), 201),
+    ("POST", "/datasender/create_stamp", STAMP, Scope(STAMPS_WRITE), 201),
+    ("POST", "/v1/stamps", STAMP, Scope(STAMPS_WRITE), 201),
+    ("POST", "/v1/stamps/", STAMP, Scope(STAMPS_WRITE), 201),
+    ("GET", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
+    ("HEAD", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
+    ("GET", "/v1/stamps/unknown", "", Scope(STAMPS_READ), 404),
+    ("GET", "/v1/batches/1", "", Scope(STAMPS_READ), 404),
+    ("POST", "/v1/users/USER/messages", MESSAGE, Scope(MESSAGES_SEND), 201),
+    ("POST", "/v1/users/USER/messages/", MESSAGE, Scope(MESSAGES_SEND), 201),
+    ("POST", "/v1/users/USER/messages/check", "", Self_, 200),
+    ("POST", "/v1/users/USER/messages/check/", "", Self_, 200),
+    ("GET", "/v1/users/USER/messages", "", Self_, 200),
+    ("HEAD", "/v1/users/USER/messages/", "", Self_, 200),
+    ("GET", "/v1/users/USER/messages?limit=0", "", Self_, 400),
+    ("GET", "/v1/users/USER/messages/counts", "", Self_, 200),
+    ("GET", "/v1/users/USER/messages/counts/", "", Self_, 200),
+    ("GET", "/v1/users/USER/messages/UUID", "", Self_, 200),
+    ("HEAD", "/v1/users/USER/messages/UUID/", "", Self_, 200),
+    ("POST", "/v1/users/USER/messages/UUID/trash", "", Self_, 200),
+    ("POST", "/v1/users/USER/messages/UUID/trash/", "", Self_, 200),
+    ("POST", "/v1/users/USER/messages/UUID/restore", "", Self_, 200),
+    ("POST", "/v1/users/USER/messages/UUID/restore/", "", Self_, 200),
+    ("DELETE", "/v1/users/USER/messages/UUID", "", Self_, 409),
+    ("DELETE", "/v1/users/USER/messages/UUID/", "", Self_, 409),
 ];
-
-/// A token of the issuer that the service trusts, or of another.
-fn token(secret: &str, scopes: &[&str], issued: DateTime<Utc>) -> String {
-    let variables = [("JWT_SECRET".to_owned(), secret.to_owned())];
-    let environment = Environment::from_variables(variables).expect("no files are named");
-    let settings = AuthSettings::from_environment(&environment).expect("a secret");
-    let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-    let grant = Grant { user: CALLER, scopes, ttl: Duration::from_mins(10) };
-    issue::token(&settings, &grant, issued).expect("a token")
-}
-
-fn bearer(token: &str) -> String {
-    format!("authorization: Bearer {token}\r\n")
-}
 
 /// What a request carries, and what becomes of it.
 struct Case {
@@ -58,11 +67,14 @@ struct Case {
 }
 
 /// What a route does with everything that a client may send as its authorization.
-fn cases(scope: &str, success: u16) -> Vec<Case> {
+fn cases(needs: Needs, success: u16) -> Vec<Case> {
     let now = host_time();
-    let every_other: Vec<&str> =
-        ["messages:send", STAMPS_READ, STAMPS_WRITE].into_iter().filter(|&other| other != scope).collect();
-    let right = token(SECRET, &["a", scope], now);
+    let all = [MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE];
+    let scopes = match &needs {
+        Scope(scope) => std::slice::from_ref(scope),
+        Self_ => &[],
+    };
+    let right = token(SECRET, CALLER, &[&["a"], scopes].concat(), now);
     let refused = |why, headers, code: &str, detail: &str| Case {
         why,
         headers,
@@ -72,26 +84,38 @@ fn cases(scope: &str, success: u16) -> Vec<Case> {
     };
     let invalid =
         |why, token: &str, detail| refused(why, bearer(token), r#", error="invalid_token""#, detail);
-    let insufficient = |why, token: &str| {
-        let code = format!(r#", error="insufficient_scope", scope="{scope}""#);
-        refused(why, bearer(token), &code, &format!("the scope {scope}"))
-    };
     let passes =
         |why, headers| Case { why, headers, status: success, challenge: None, detail: String::new() };
-    vec![
+    let mut cases = vec![
         refused("no token", String::new(), "", "Send a token"),
         refused("another scheme", "authorization: Basic YTpi\r\n".to_owned(), "", "Send a token"),
         refused("no token after the scheme", "authorization: Bearer\r\n".to_owned(), "", "Send a token"),
         refused("two headers", bearer(&right).repeat(2), "", "more than one"),
         invalid("no JWT", "nonsense", "malformed"),
         invalid("100 KB", &"x".repeat(100_000), "too long"),
-        invalid("a foreign signature", &token(OTHER_SECRET, &[scope], now), "signature"),
-        invalid("expired", &token(SECRET, &[scope], now - TimeDelta::minutes(11)), "expired"),
-        insufficient("no scope", &token(SECRET, &[], now)),
-        insufficient("every other scope", &token(SECRET, &every_other, now)),
-        passes("the right scope", bearer(&right)),
+        invalid("a foreign signature", &token(OTHER_SECRET, CALLER, scopes, now), "signature"),
+        invalid("expired", &token(SECRET, CALLER, scopes, now - TimeDelta::minutes(11)), "expired"),
+        passes("the right token", bearer(&right)),
         passes("the scheme in small letters", bearer(&right).replace("Bearer", "bearer")),
-    ]
+    ];
+    match needs {
+        Scope(scope) => {
+            let code = format!(r#", error="insufficient_scope", scope="{scope}""#);
+            let every_other: Vec<&str> = all.into_iter().filter(|&other| other != scope).collect();
+            for (why, scopes) in [("no scope", &[][..]), ("every other scope", &every_other)] {
+                let token = token(SECRET, CALLER, scopes, now);
+                cases.push(refused(why, bearer(&token), &code, &format!("the scope {scope}")));
+            }
+            cases.push(passes("another user", bearer(&token(SECRET, Uuid::new_v4(), &[scope], now))));
+        }
+        Self_ => {
+            for (why, scopes) in [("another user", &[][..]), ("another user with every scope", &all)] {
+                let other = bearer(&token(SECRET, Uuid::new_v4(), scopes, now));
+                cases.push(Case { status: 403, ..passes(why, other) });
+            }
+        }
+    }
+    cases
 }
 
 #[track_caller]
@@ -110,35 +134,40 @@ fn assert_answer(route: &str, case: &Case, answer: &Answer, body_is_sent: bool) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_route_takes_its_own_scope_and_nothing_less_and_no_log_tells_a_secret() {
+async fn each_route_takes_its_own_scope_or_user_and_nothing_less_and_no_log_tells_a_secret() {
     let log = Log::capture();
-    let world = World::new().await;
+    let (world, _topic) = (World::new().await, TestTopic::unmade_of_user(CALLER));
     let api = world.serve(&PROTECTED).await;
-    let known = api
-        .request(
-            "POST",
-            "/v1/stamps",
-            &(JSON.to_owned() + &bearer(&token(SECRET, &[STAMPS_WRITE], host_time()))),
-            &STAMP.replace("CID", "known"),
-        )
-        .await;
-    assert_eq!(known.status, 201, "{known:?}");
+    let everything = token(SECRET, CALLER, &[STAMPS_WRITE, MESSAGES_SEND], host_time());
+    let messages = format!("/v1/users/{CALLER}/messages");
+    let mut known = Vec::new();
+    for (path, body) in [
+        ("/v1/stamps", STAMP.replace("CID", "known")),
+        (&messages, MESSAGE.to_owned()),
+        (&(messages.clone() + "/check"), String::new()),
+    ] {
+        let answer = api.request("POST", path, &(JSON.to_owned() + &bearer(&everything)), &body).await;
+        assert!(matches!(answer.status, 200 | 201), "{path}: {answer:?}");
+        known.push(answer);
+    }
+    let uuid = known[2].json()["messages"][0]["uuid"].as_str().expect("a message").to_owned();
     let mut sent = Vec::new();
-    for (index, &(method, path, body, scope, success)) in ROUTES.iter().enumerate() {
+    for (index, &(method, path, body, needs, success)) in ROUTES.iter().enumerate() {
         let route = format!("{method} {path}");
-        for (number, case) in cases(scope, success).into_iter().enumerate() {
+        let path = path.replace("USER", &CALLER.to_string()).replace("UUID", &uuid);
+        for (number, case) in cases(needs, success).into_iter().enumerate() {
             let headers = JSON.to_owned() + &case.headers;
             let body = body.replace("CID", &format!("{index}-{number}"));
-            let answer = api.request(method, path, &headers, &body).await;
+            let answer = api.request(method, &path, &headers, &body).await;
             assert_answer(&route, &case, &answer, method != "HEAD");
             sent.extend(
                 case.headers.split_ascii_whitespace().filter(|word| word.len() > 40).map(str::to_owned),
             );
         }
     }
-    // Two of the cases pass.
-    let writers = ROUTES.iter().filter(|route| route.3 == STAMPS_WRITE).count() as i64;
-    assert_eq!(world.stamps().await, 1 + 2 * writers);
+    // Three of the cases pass.
+    let writers = ROUTES.iter().filter(|route| route.3 == Scope(STAMPS_WRITE)).count() as i64;
+    assert_eq!(world.stamps().await, 1 + 3 * writers);
     for path in ["/livez", "/readyz"] {
         assert_eq!(api.get(path).await.status, 200, "{path}");
     }
@@ -164,36 +193,4 @@ async fn open_routes_look_at_no_token() {
         assert_eq!(answer.status, 200, "{headers}: {answer:?}");
     }
     api.stop().await;
-}
-
-/// All that this process logs, whatever `RUST_LOG` would say.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture() -> Self {
-        let log = Self::default();
-        let writer = log.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .init();
-        log
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,5 +3,8 @@
 mod auth;
 mod harness;
 mod hostile;
+mod log;
+mod messages;
 mod takeover;
+mod tokens;
 mod wire;

@@ -1,0 +1,182 @@
+//! Sends messages to users' topics, for a client that waits until Kafka has them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::message::{self, Message};
+use platform::kafka::KafkaSettings;
+use platform::kafka::topics::{TopicMaker, TopicSpec};
+use platform::settings::TopicSettings;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::Delivery;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::kafka::{Quiet, producer_config, traceparent};
+
+/// Making the topic and publishing together. A client is answered within 2 s.
+const LIMIT: Duration = Duration::from_millis(1_800);
+/// How long the producer tries: what it has not delivered by then is never sent, and the client is told so.
+/// Twice that leaves time to make a topic in between.
+const DELIVERY_LIMIT: Duration = Duration::from_millis(800);
+/// Topics that one producer writes to. It keeps each of them in memory and asks for their leaders again and again, so
+/// it is replaced before they become a burden.
+const TOPICS_A_PRODUCER: usize = 10_000;
+
+/// Where a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The user's topic, or that of all.
+    pub topic: String,
+    /// The partition that the key leads to.
+    pub partition: i32,
+    /// Its place there.
+    pub offset: i64,
+    /// The user's uuid.
+    pub key: String,
+}
+
+/// A message that Kafka has not acknowledged. It is not sent later; whether it was sent is not always known.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The topic may be missing.
+    #[error("the topic can't be made")]
+    Topic(#[source] anyhow::Error),
+    /// Too little time was left to publish in.
+    #[error("there was no time left to publish the message")]
+    Late,
+    /// The producer gave up.
+    #[error("the message can't be published")]
+    Delivery(#[source] KafkaError),
+}
+
+/// Sends messages.
+pub struct Sender {
+    kafka: KafkaSettings,
+    topics: TopicSettings,
+    maker: TopicMaker,
+    producer: Mutex<Arc<Producer>>,
+}
+
+/// A producer, and the topics that it has found or made.
+struct Producer {
+    client: FutureProducer<Quiet>,
+    known: Mutex<HashSet<String>>,
+}
+
+impl Sender {
+    /// Makes the clients; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If a client can't be made.
+    pub fn new(kafka: KafkaSettings, topics: TopicSettings) -> KafkaResult<Self> {
+        let maker = TopicMaker::new(&kafka.client_config())?;
+        let producer = Mutex::new(Arc::new(Producer::new(&kafka)?));
+        Ok(Self { kafka, topics, maker, producer })
+    }
+
+    /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing.
+    ///
+    /// # Errors
+    /// After 1.8 s at the latest, if Kafka is away or refuses.
+    pub async fn send(&self, user: Uuid, message: &Message) -> Result<Sent, SendError> {
+        let spec = TopicSpec::of_shared_messages(&self.topics)
+            .unwrap_or_else(|| TopicSpec::of_user_messages(&self.topics, user));
+        let deadline = Instant::now() + LIMIT;
+        let producer = self.current();
+        if !producer.known().contains(&spec.name) {
+            self.make(&spec, deadline).await?;
+            producer.known().insert(spec.name.clone());
+            return self.deliver(&producer, &spec, user, message, deadline).await;
+        }
+        let outcome = self.deliver(&producer, &spec, user, message, deadline).await;
+        let Err(error) = outcome else { return outcome };
+        producer.known().remove(&spec.name);
+        // It may have been deleted since. The client, which has known it, does not tell that from an outage in time;
+        // but if it has to be made now, the message is not in it.
+        if !matches!(self.make(&spec, deadline).await, Ok(true)) || !self.replace(&producer) {
+            return Err(error);
+        }
+        self.deliver(&self.current(), &spec, user, message, deadline).await
+    }
+
+    /// Makes the topic while there is time to publish afterwards. Returns whether it was missing.
+    async fn make(&self, spec: &TopicSpec, deadline: Instant) -> Result<bool, SendError> {
+        let limit = (deadline - DELIVERY_LIMIT).saturating_duration_since(Instant::now());
+        let made = tokio::time::timeout(limit, self.maker.make(spec, limit)).await;
+        made.map_err(|_elapsed| SendError::Late)?.map_err(SendError::Topic)
+    }
+
+    async fn deliver(
+        &self,
+        producer: &Arc<Producer>,
+        spec: &TopicSpec,
+        user: Uuid,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<Sent, SendError> {
+        if Instant::now() > deadline - DELIVERY_LIMIT {
+            return Err(SendError::Late);
+        }
+        let (key, value) = (user.to_string(), message::encode(message));
+        let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
+        let record = FutureRecord::to(&spec.name).key(&key).payload(&value).headers(headers);
+        match producer.client.send(record, Duration::ZERO).await {
+            Ok(Delivery { partition, offset, .. }) => {
+                Ok(Sent { topic: spec.name.clone(), partition, offset, key })
+            }
+            Err((error, _)) => {
+                // An idempotent producer that has failed for good stays so (KIP-360).
+                if producer.client.client().fatal_error().is_some() {
+                    self.replace(producer);
+                }
+                Err(SendError::Delivery(error))
+            }
+        }
+    }
+
+    /// Returns the present producer, which has room for one more topic.
+    fn current(&self) -> Arc<Producer> {
+        let current = Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner));
+        if current.known().len() < TOPICS_A_PRODUCER {
+            return current;
+        }
+        self.replace(&current);
+        Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a new producer in the place of an old one; what that one has under way, it finishes. Returns whether there
+    /// is a new one.
+    fn replace(&self, old: &Arc<Producer>) -> bool {
+        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, old) {
+            return true;
+        }
+        match Producer::new(&self.kafka) {
+            Ok(producer) => {
+                tracing::debug!("a new producer for messages takes the place of the old one");
+                *current = Arc::new(producer);
+                true
+            }
+            Err(error) => {
+                tracing::error!(error = error.to_string(), "no new producer can be made");
+                false
+            }
+        }
+    }
+}
+
+impl Producer {
+    fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
+        let limit = DELIVERY_LIMIT.as_millis().to_string();
+        let client = producer_config(kafka).set("message.timeout.ms", limit).create_with_context(Quiet)?;
+        Ok(Self { client, known: Mutex::default() })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
