@@ -1,10 +1,11 @@
 //! Stores what is in a user's topic, at once and whether a listener runs or not.
 //!
-//! A few threads, each with one consumer ([`reader`]), do one check after the other: however many users ask, there are
+//! A few threads, each with one consumer (`reader`), do one check after the other: however many users ask, there are
 //! no more connections than that. Who has to wait for a thread for too long is sent away.
 
 mod reader;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ pub enum CheckError {
     #[error("the database did not store the messages in time")]
     Unstored,
     /// A mistake of ours.
-    #[error("the thread of the check has ended")]
+    #[error("the check ended in a panic")]
     Lost,
 }
 
@@ -143,7 +144,9 @@ impl Worker {
             if begun.send(()).is_err() {
                 continue;
             }
-            let outcome = self.check(user, asked);
+            // A panic costs a check and not a thread.
+            let check = AssertUnwindSafe(|| self.check(user, asked));
+            let outcome = catch_unwind(check).unwrap_or(Err(CheckError::Lost));
             // A client that has failed once is not asked again, whatever it still has in its queues.
             let spent = outcome.is_err()
                 || self.reader.as_ref().is_some_and(|reader| reader.readings() >= CHECKS_A_CONSUMER);

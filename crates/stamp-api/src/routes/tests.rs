@@ -244,6 +244,9 @@ async fn without_a_database_everything_else_is_503_and_may_be_tried_again() {
         service.ask("GET", "/v1/batches/1").await,
         service.ask("GET", "/v1/batches/1/").await,
         service.ask("GET", "/readyz").await,
+        // No key is configured, so nobody can be told from anybody.
+        service.ask("GET", "/v1/users/x/messages").await,
+        service.send("POST", "/v1/users/x/messages", "", "{").await,
     ] {
         assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
         assert_eq!(answer.status, 503);
@@ -277,6 +280,9 @@ async fn requests_are_counted_by_pattern_never_by_path() {
         ("BREW", "/nope/2"),
         ("GET", "/v1/stamps/%FF"),
         ("PUT", "/datasender/create_stamp"),
+        ("GET", "/v1/users/a/messages/"),
+        ("POST", "/v1/users/b/messages/check"),
+        ("PUT", "/v1/users/c/messages/d/trash/"),
     ] {
         service.ask(method, path).await;
     }
@@ -287,6 +293,9 @@ async fn requests_are_counted_by_pattern_never_by_path() {
         r#"requests_total{method="OTHER",route="unmatched",status="404"} 1"#,
         r#"requests_total{method="GET",route="/v1/stamps/{object_cid}",status="404"} 1"#,
         r#"requests_total{method="PUT",route="/datasender/create_stamp/",status="405"} 1"#,
+        r#"requests_total{method="GET",route="/v1/users/{user}/messages",status="503"} 1"#,
+        r#"requests_total{method="POST",route="/v1/users/{user}/messages/check",status="503"} 1"#,
+        r#"requests_total{method="PUT",route="/v1/users/{user}/messages/{uuid}/trash",status="405"} 1"#,
         r#"request_duration_seconds_count{route="unmatched"} 2"#,
         "stamp_api_outbox_pending 0",
         "stamp_api_outbox_oldest_seconds 0",

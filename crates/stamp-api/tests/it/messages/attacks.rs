@@ -360,6 +360,30 @@ async fn a_user_of_a_path_is_a_uuid_in_any_spelling_and_no_topic_is_made_of_anyt
     api.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_none_comes_before_the_caller_s_rights_and_those_before_the_request_itself() {
+    let world = World::new().await;
+    let api = world.serve(&KEY).await;
+    let (caller, id) = (authorization(Uuid::nil(), &[]), Uuid::new_v4());
+    let mine = format!("/v1/users/{}/messages", Uuid::nil());
+    let theirs = format!("/v1/users/{id}/messages");
+    for (method, path, headers, status, why) in [
+        ("POST", "/v1/users/x/messages", "", 401, "no token, and no user"),
+        ("POST", "/v1/users/x/messages", caller.as_str(), 404, "no user, no scope, no body"),
+        ("POST", &theirs, &caller, 403, "no scope, no body"),
+        ("POST", &theirs, &sender(), 415, "no body"),
+        ("GET", &(theirs.clone() + "/x"), &caller, 404, "no uuid, of another"),
+        ("GET", &(theirs.clone() + "?limit=x"), &caller, 403, "another's, and a wrong limit"),
+        ("GET", &(mine.clone() + "?limit=x"), &caller, 400, "a wrong limit"),
+        ("GET", &(mine.clone() + "/counts/x"), &caller, 404, "nothing"),
+        ("GET", &(mine + "//"), &caller, 404, "an empty segment"),
+    ] {
+        let answer = api.request(method, path, headers, "{").await;
+        assert_eq!(answer.status, status, "{why}: {answer:?}");
+    }
+    api.stop().await;
+}
+
 /// The names of all topics.
 fn topics() -> BTreeSet<String> {
     let consumer: BaseConsumer = ClientConfig::new()
