@@ -11,7 +11,7 @@ use platform::settings::TopicSettings;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::kafka::{Quiet, producer_config, traceparent};
 
 /// Making the topic and publishing together. A client is answered within 2 s.
 const LIMIT: Duration = Duration::from_millis(1_800);
-/// How long the producer tries: what it has not delivered by then is never sent, and the client is told so.
+/// How long the producer tries: what it has not delivered by then it forgets, and the client is told so.
 /// Twice that leaves time to make a topic in between.
 const DELIVERY_LIMIT: Duration = Duration::from_millis(800);
 /// Topics that one producer writes to. It keeps each of them in memory and asks for their leaders again and again, so
@@ -45,10 +45,10 @@ pub enum SendError {
     /// The topic may be missing.
     #[error("the topic can't be made")]
     Topic(#[source] anyhow::Error),
-    /// Too little time was left to publish in.
-    #[error("there was no time left to publish the message")]
+    /// Kafka took too long.
+    #[error("Kafka did not take the message in time")]
     Late,
-    /// The producer gave up.
+    /// The producer gave up, or Kafka refused.
     #[error("the message can't be published")]
     Delivery(#[source] KafkaError),
 }
@@ -124,16 +124,23 @@ impl Sender {
         let (key, value) = (user.to_string(), message::encode(message));
         let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
         let record = FutureRecord::to(&spec.name).key(&key).payload(&value).headers(headers);
-        match producer.client.send(record, Duration::ZERO).await {
-            Ok(Delivery { partition, offset, .. }) => {
+        let sending = producer.client.send(record, Duration::ZERO);
+        match tokio::time::timeout(DELIVERY_LIMIT, sending).await {
+            Ok(Ok(Delivery { partition, offset, .. })) => {
                 Ok(Sent { topic: spec.name.clone(), partition, offset, key })
             }
-            Err((error, _)) => {
+            Ok(Err((error, _))) => {
                 // An idempotent producer that has failed for good stays so (KIP-360).
                 if producer.client.client().fatal_error().is_some() {
                     self.replace(producer);
                 }
                 Err(SendError::Delivery(error))
+            }
+            Err(_elapsed) => {
+                // The client itself looks for late messages once a second only. What others have under way goes too:
+                // hardly ever is Kafka away for one of them alone.
+                producer.client.purge(PurgeConfig::default().queue().inflight());
+                Err(SendError::Late)
             }
         }
     }
