@@ -6,5 +6,6 @@ mod crashes;
 mod intake;
 mod load;
 mod losses;
+mod messages;
 mod outages;
 mod replicas;
