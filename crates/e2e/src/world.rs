@@ -23,6 +23,11 @@ impl World {
         }
     }
 
+    /// The group of its listeners: a rebalance of one that all tests share would hold up them all.
+    pub fn group(&self) -> &str {
+        self.topic.name()
+    }
+
     /// Starts one of the services with further variables.
     pub fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
         // A listener reads the topics of all tests' users; in a group of all tests, a user's messages would end in any
@@ -32,6 +37,7 @@ impl World {
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
+            ("KAFKA_GROUP_ID", self.group()),
             ("MESSAGE_GROUP_ID", &messages),
             ("HTTP_ADDR", "127.0.0.1:0"),
             ("ADMIN_ADDR", "127.0.0.1:0"),

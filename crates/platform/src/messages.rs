@@ -9,7 +9,7 @@ use crate::kafka::record::{dead_letter, guarded};
 use crate::kafka::replay::claim;
 use crate::postgres::dead_letters::DeadLetter;
 use crate::postgres::dead_letters::replays::{self, Claim, Verdict};
-use crate::postgres::messages::{self, NewMessage, StoredMessage};
+use crate::postgres::messages::{self, NewMessage, Passed, StoredMessage};
 use crate::postgres::{Database, DatabaseError, ErrorClass};
 
 /// Why a message is a dead letter that was understood and can't be stored all the same.
@@ -109,7 +109,8 @@ pub async fn store_all(
     let mut parts = vec![settle(database, records).await?];
     while let Some(mut part) = parts.pop() {
         let new = part.iter().filter_map(|row| row.message.as_ref());
-        let error = match messages::store(database, new, part.iter().filter_map(Row::letter)).await {
+        let passed = part.iter().filter_map(|row| row.passed.as_ref());
+        let error = match messages::store(database, new, part.iter().filter_map(Row::letter), passed).await {
             Ok(rows) => {
                 stored.extend(rows);
                 continue;
@@ -122,7 +123,7 @@ pub async fn store_all(
             parts.extend([second, part]);
         } else {
             let Some(row) = part.pop().filter(|row| row.message.is_some()) else { return Err(error) };
-            parts.extend(refuse(database, row, &error).await?);
+            parts.push(vec![refuse(database, row, &error).await?]);
         }
     }
     Ok(stored)
@@ -132,6 +133,8 @@ pub async fn store_all(
 struct Row {
     message: Option<NewMessage>,
     otherwise: Otherwise,
+    /// Where the record was read, if it is a dead letter's replay.
+    passed: Option<Passed>,
 }
 
 /// What is to be done where no message can be stored.
@@ -158,16 +161,17 @@ async fn settle(database: &Database, records: Vec<MessageRecord>) -> Result<Vec<
     for MessageRecord { message, letter, claim } in records {
         let genuine = claim.and_then(|claim| Some((found.next().flatten()?, claim)));
         let Some((id, claim)) = genuine else {
-            rows.push(Row { message, otherwise: Otherwise::Bury(letter) });
+            rows.push(Row { message, otherwise: Otherwise::Bury(letter), passed: None });
             continue;
         };
         let verdict = Verdict { id, replays: claim.replays, understood: message.is_some() };
         verdicts.push(verdict);
-        rows.extend(message.map(|message| {
-            let Claim { partition, offset, timestamp, .. } = claim;
-            let otherwise = Otherwise::SendBack(Verdict { understood: false, ..verdict });
-            Row { message: Some(NewMessage { partition, offset, timestamp, ..message }), otherwise }
-        }));
+        let DeadLetter { topic, partition, offset, timestamp, .. } = letter;
+        let passed = Some(Passed { topic, partition, offset, timestamp });
+        let Claim { partition, offset, timestamp, .. } = claim;
+        let message = message.map(|message| NewMessage { partition, offset, timestamp, ..message });
+        let otherwise = Otherwise::SendBack(Verdict { understood: false, ..verdict });
+        rows.push(Row { message, otherwise, passed });
     }
     if !verdicts.is_empty() {
         replays::settle(database, &verdicts).await?;
@@ -178,22 +182,18 @@ async fn settle(database: &Database, records: Vec<MessageRecord>) -> Result<Vec<
 }
 
 /// Does what is to be done with a message that the database refuses, and returns what is to be stored in its place.
-async fn refuse(
-    database: &Database,
-    row: Row,
-    error: &DatabaseError,
-) -> Result<Option<Vec<Row>>, DatabaseError> {
+async fn refuse(database: &Database, row: Row, error: &DatabaseError) -> Result<Row, DatabaseError> {
     match row.otherwise {
         Otherwise::SendBack(verdict) => {
             replays::settle(database, &[verdict]).await?;
-            Ok(None)
+            Ok(Row { message: None, ..row })
         }
         Otherwise::Bury(letter) => {
             let detail = error.to_string();
             let DeadLetter { topic, partition, offset, reason, .. } = &letter;
             tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
             let otherwise = Otherwise::Bury(DeadLetter { detail, ..letter });
-            Ok(Some(vec![Row { message: None, otherwise }]))
+            Ok(Row { message: None, otherwise, ..row })
         }
     }
 }

@@ -102,9 +102,9 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         metrics: metrics.clone(),
     };
     let limit = settings.process.shutdown_timeout;
-    let connections = Arc::new(Connections::default());
+    let connections = Arc::new(Connections::new(IDLE_LIMIT));
     show_bounded(&registry, &state, &connections)?;
-    tokio::spawn(Arc::clone(&connections).keep_busy(IDLE_LIMIT, stop.clone()));
+    tokio::spawn(Arc::clone(&connections).watch(stop.clone()));
     let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
     let drain = CancellationToken::new();

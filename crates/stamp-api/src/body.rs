@@ -47,13 +47,13 @@ pub async fn hold(
     Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: held })))
 }
 
-/// An answer that holds the body of its request.
-struct Holding {
-    answer: BoxBody,
-    _held: Rc<RefCell<dev::Payload>>,
+/// An answer that holds something until it is sent, or given up.
+pub(crate) struct Holding<T> {
+    pub(crate) answer: BoxBody,
+    pub(crate) _held: T,
 }
 
-impl MessageBody for Holding {
+impl<T: Unpin + 'static> MessageBody for Holding<T> {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -162,7 +162,11 @@ impl Worker {
             Some(topic) => (topic.clone(), Recipients::FromKey),
             None => (topic_of(user), Recipients::FromTopic),
         };
-        let stored = self.runtime.block_on(messages::position(&self.database, &topic))?;
+        let stored = self.runtime.block_on(async {
+            let asking = messages::position(&self.database, &topic);
+            tokio::time::timeout_at((asked + PATIENCE).into(), asking).await
+        });
+        let stored = stored.map_err(|_elapsed| CheckError::Unstored)??;
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => none.insert(Reader::new(&self.kafka)?),

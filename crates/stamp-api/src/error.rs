@@ -2,6 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
+use domain::message::IS_ACTIVE;
 use domain::stamp::{FieldErrors, MalformedJson, OBJECT_CID, RepeatedField};
 use platform::postgres::{DatabaseError, ErrorClass};
 use serde::Serialize;
@@ -154,6 +155,7 @@ impl ApiError {
             Self::Duplicate { .. } => {
                 FieldErrors::of(OBJECT_CID, "stamp with this object_cid already exists.")
             }
+            Self::InInbox => FieldErrors::of(IS_ACTIVE, "Put the message into the trash first."),
             _ => FieldErrors::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! Sends messages to users' topics, for a client that waits until Kafka has them.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub struct Sender {
 struct Producer {
     client: FutureProducer<Quiet>,
     known: Mutex<HashSet<String>>,
+    /// How many messages Kafka has acknowledged.
+    acknowledged: AtomicU64,
 }
 
 impl Sender {
@@ -124,9 +127,11 @@ impl Sender {
         let (key, value) = (user.to_string(), message::encode(message));
         let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
         let record = FutureRecord::to(&spec.name).key(&key).payload(&value).headers(headers);
+        let acknowledged = producer.acknowledged.load(Ordering::Relaxed);
         let sending = producer.client.send(record, Duration::ZERO);
         match tokio::time::timeout(DELIVERY_LIMIT, sending).await {
             Ok(Ok(Delivery { partition, offset, .. })) => {
+                producer.acknowledged.fetch_add(1, Ordering::Relaxed);
                 Ok(Sent { topic: spec.name.clone(), partition, offset, key })
             }
             Ok(Err((error, _))) => {
@@ -137,9 +142,11 @@ impl Sender {
                 Err(SendError::Delivery(error))
             }
             Err(_elapsed) => {
-                // The client itself looks for late messages once a second only. What others have under way goes too:
-                // hardly ever is Kafka away for one of them alone.
-                producer.client.purge(PurgeConfig::default().queue().inflight());
+                // The client itself looks for late messages once a second only. A purge takes what others have under
+                // way too, so it is for an outage: where only this topic is late, the message may still be sent.
+                if producer.acknowledged.load(Ordering::Relaxed) == acknowledged {
+                    producer.client.purge(PurgeConfig::default().queue().inflight().non_blocking());
+                }
                 Err(SendError::Late)
             }
         }
@@ -180,7 +187,7 @@ impl Producer {
     fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
         let limit = DELIVERY_LIMIT.as_millis().to_string();
         let client = producer_config(kafka).set("message.timeout.ms", limit).create_with_context(Quiet)?;
-        Ok(Self { client, known: Mutex::default() })
+        Ok(Self { client, known: Mutex::default(), acknowledged: AtomicU64::default() })
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -106,6 +106,6 @@ async fn a_listener_that_stood_still_for_longer_than_its_session_finds_its_work_
     eventually("it has given up what it held", duplicates, |pending| *pending == Some(0.0)).await;
     (200..400).for_each(|id| world.topic.send_stamp(&format!("cid-{id}"), 0, &soon));
     world.every_stamp_is_in_one_batch_of(400, 1_000).await;
-    let committed = || async { world.topic.committed("user_group") };
+    let committed = || async { world.topic.committed(world.group()) };
     eventually("all offsets are committed", committed, |sum| *sum == 400).await;
 }

@@ -75,6 +75,19 @@ pub struct StoredMessage {
     pub recipient: Uuid,
 }
 
+/// Where a record was read that is stored elsewhere: a replay, which has the place of the dead letter that it repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970; -1 if it has none.
+    pub timestamp: i64,
+}
+
 /// How far a partition is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -91,12 +104,16 @@ pub struct Position {
 /// sees a later record of a partition stored and an earlier one not. Returns the messages that are new, in order of
 /// their coordinates; one that was deleted for good is not.
 ///
+/// What was `passed` leaves a row that holds its coordinates and nothing else. So it is never taken for a message of its
+/// own, not even once the dead letter that it repeats is purged.
+///
 /// # Errors
 /// Whatever the database says; then nothing was stored, or the answer was lost and a second try finds out.
 pub async fn store<'a>(
     database: &Database,
     messages: impl IntoIterator<Item = &'a NewMessage>,
     letters: impl IntoIterator<Item = &'a DeadLetter>,
+    passed: impl IntoIterator<Item = &'a Passed>,
 ) -> Result<Vec<StoredMessage>, DatabaseError> {
     // Both are inserted in the order of their keys, messages always first: two who store the same wait for each
     // other instead of deadlocking.
@@ -112,17 +129,32 @@ pub async fn store<'a>(
             ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
             ON CONFLICT (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp) DO NOTHING
             RETURNING *
+        ), passed AS (
+            INSERT INTO stored_messages (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp, deleted_at,
+                subject, uuid, body, is_active, created_by, created_date, modified_by, modified_date)
+            SELECT i.*, clock_timestamp(), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            FROM unnest($20::text[], $21::int4[], $22::int8[], $23::int8[])
+                AS i (topic, partition, "offset", "timestamp")
+            ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
+            ON CONFLICT (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp) DO NOTHING
         )
         SELECT * FROM made ORDER BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp"#,
         bury = dead_letters::INSERT,
     );
     let (columns, letters) = (Columns::of(messages), dead_letters::Columns::of(letters));
+    let passed: Vec<Passed> = passed.into_iter().cloned().collect();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
                 let statement = client.prepare_cached(&sql).await?;
                 let mut parameters = letters.parameters().to_vec();
                 parameters.extend(columns.parameters());
+                let topics: Vec<&str> = passed.iter().map(|passed| passed.topic.as_str()).collect();
+                let partitions: Vec<i32> = passed.iter().map(|passed| passed.partition).collect();
+                let offsets: Vec<i64> = passed.iter().map(|passed| passed.offset).collect();
+                let timestamps: Vec<i64> = passed.iter().map(|passed| passed.timestamp).collect();
+                let of_passed: [&(dyn ToSql + Sync); 4] = [&topics, &partitions, &offsets, &timestamps];
+                parameters.extend(of_passed);
                 let rows = client.query(&statement, &parameters).await?;
                 rows.iter().map(StoredMessage::from_row).collect()
             })

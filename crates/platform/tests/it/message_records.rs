@@ -150,7 +150,13 @@ async fn a_replay_that_is_understood_now_is_stored_once_under_its_original_coord
     world.replay(ORIGINAL, "me", &value("again"));
     assert_eq!(world.store().await, []);
     assert_eq!(world.letters().await, resolved);
-    assert_eq!(world.database.number("SELECT count(*) FROM stored_messages").await, 1);
+    assert_eq!(world.database.number("SELECT count(*) FROM messages").await, 1);
+    // Once the dead letter is purged nothing tells any more that these were its replays.
+    world.database.run("DELETE FROM dead_letters").await;
+    assert_eq!(world.store().await, []);
+    assert_eq!(world.database.number("SELECT count(*) FROM messages").await, 1);
+    let gone = "SELECT count(*) FROM stored_messages WHERE deleted_at IS NOT NULL";
+    assert_eq!(world.database.number(gone).await, 2, "a row for the place of each replay");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,25 @@
 //! Messages: each record is stored once and for ever, and what users do with theirs.
 
 use domain::message::Message;
-use platform::postgres::Database;
 use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::messages::inbox::{Counts, Deletion, Folder, counts, delete, find, list, set_active};
-use platform::postgres::messages::{NewMessage, Position, StoredMessage, position, store};
+use platform::postgres::messages::{self, NewMessage, Position, StoredMessage, position};
+use platform::postgres::{Database, DatabaseError};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
 
 use crate::values::{letter, message};
 
 const NO_LETTERS: &[DeadLetter] = &[];
+
+/// Stores a chunk without replays.
+async fn store<'a>(
+    pool: &Database,
+    messages: impl IntoIterator<Item = &'a NewMessage>,
+    letters: impl IntoIterator<Item = &'a DeadLetter>,
+) -> Result<Vec<StoredMessage>, DatabaseError> {
+    messages::store(pool, messages, letters, []).await
+}
 
 /// Stores messages of the user with these offsets.
 async fn stored(pool: &Database, user: Uuid, offsets: impl IntoIterator<Item = i64>) -> Vec<StoredMessage> {
@@ -204,7 +213,8 @@ async fn folders_are_read_page_by_page_newest_first_and_by_nobody_else() {
     for row in [&rows[1], &rows[3]] {
         set_active(&pool, user, row.uuid, false, user).await.expect("trashed");
     }
-    let page = async |folder, before| offsets(&list(&pool, user, folder, before, 2).await.expect("listed"));
+    let page =
+        async |folder, before| offsets(&list(&pool, user, folder, before, 2).await.expect("listed").messages);
     assert_eq!(page(Folder::Inbox, None).await, [4, 2]);
     assert_eq!(page(Folder::Inbox, Some(rows[2].id)).await, [0]);
     assert_eq!(page(Folder::Inbox, Some(rows[0].id)).await, Vec::<i64>::new());
@@ -293,7 +303,7 @@ async fn a_page_and_a_position_are_found_in_their_indexes() {
     let scans = "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables
                  WHERE relname IN ('stored_messages', 'dead_letters')";
     let before = database.number(scans).await;
-    assert_eq!(list(&pool, user, Folder::Inbox, Some(9_000), 50).await.expect("listed").len(), 50);
+    assert_eq!(list(&pool, user, Folder::Inbox, Some(9_000), 50).await.expect("listed").messages.len(), 50);
     let ends = position(&pool, "t0").await.expect("asked");
     assert_eq!(ends.iter().map(|end| end.offset).collect::<Vec<_>>(), [9_960, 10_000, 9_980]);
     // A connection that ends tells the statistics at once.

@@ -32,7 +32,7 @@ struct Assignments {
     last: u64,
     current: HashMap<Partition, Assignment>,
     /// Partitions that are to be read from their start.
-    rewound: Vec<Partition>,
+    rewound: HashSet<Partition>,
 }
 
 /// One partition, from the time it is given until it is taken.
@@ -57,8 +57,13 @@ impl Callbacks {
     pub(super) fn note(&self, record: &BorrowedMessage<'_>, read: &mut Read) {
         let partition = (record.topic().to_owned(), record.partition());
         let mut assignments = self.assignments();
+        // Until it is read from its start, what comes is from where the old topic ended.
+        if assignments.rewound.contains(&partition) {
+            return;
+        }
         let Some(assignment) = assignments.current.get_mut(&partition) else { return };
-        if assignment.first.is_none() {
+        // The client itself goes back to the start of a topic that has become shorter.
+        if assignment.first.as_ref().is_none_or(|first| record.offset() < first.offset) {
             assignment.first = FirstRead::of(record);
         }
         // The last one counts, not the highest: a topic that was made again begins anew.
@@ -129,13 +134,18 @@ impl Callbacks {
         let mut assignments = self.assignments();
         if assignments.current.contains_key(&partition) {
             assignments.begin(partition.clone());
-            assignments.rewound.push(partition);
+            assignments.rewound.insert(partition);
         }
     }
 
-    /// The partitions to read from their start.
-    pub(super) fn take_rewound(&self) -> Vec<Partition> {
-        std::mem::take(&mut self.assignments().rewound)
+    /// The partitions to read from their start, until they are [`found`](Self::found_start).
+    pub(super) fn rewound(&self) -> Vec<Partition> {
+        self.assignments().rewound.iter().cloned().collect()
+    }
+
+    /// Takes note that what comes next of a partition is its start.
+    pub(super) fn found_start(&self, partition: &Partition) {
+        self.assignments().rewound.remove(partition);
     }
 }
 
@@ -171,6 +181,7 @@ impl ConsumerContext for Callbacks {
         let mut assignments = self.assignments();
         for partition in &taken {
             assignments.current.remove(partition);
+            assignments.rewound.remove(partition);
         }
         self.topics.set(assignments.topics() as i64);
         tracing::info!(partitions = taken.len(), lost, "partitions of messages revoked");

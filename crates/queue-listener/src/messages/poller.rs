@@ -122,10 +122,14 @@ impl Poller {
 
     /// Goes back to the start of partitions that were made again.
     fn rewind(&self) {
-        for (topic, partition) in self.client.context().take_rewound() {
-            if let Err(error) = self.client.seek(&topic, partition, Offset::Beginning, SEEK_LIMIT) {
-                let error = error.to_string();
-                tracing::warn!(topic, partition, error, "the partition can't be read from its start");
+        for at in self.client.context().rewound() {
+            let (topic, partition) = &at;
+            match self.client.seek(topic, *partition, Offset::Beginning, SEEK_LIMIT) {
+                Ok(()) => self.client.context().found_start(&at),
+                Err(error) => {
+                    let error = error.to_string();
+                    tracing::warn!(topic, partition, error, "the partition can't be read from its start yet");
+                }
             }
         }
     }

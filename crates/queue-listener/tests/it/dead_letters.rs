@@ -31,7 +31,7 @@ async fn a_record_that_is_no_stamp_becomes_a_dead_letter_and_its_neighbours_go_o
         ("not_json", 1, true)
     );
     assert_eq!(rows[1].get::<_, Option<&[u8]>>(1), None);
-    world.committed("user_group", 4).await;
+    world.committed(world.group(), 4).await;
     listener.stop().await;
 }
 
@@ -67,7 +67,7 @@ async fn a_stamp_that_the_database_refuses_stands_alone_in_the_end_and_the_rest_
     world.topic.flush();
     let listener = world.listen(&[]);
     world.processed(29).await;
-    world.committed("user_group", 30).await;
+    world.committed(world.group(), 30).await;
     let rows = world.database.query("SELECT value, reason, detail FROM dead_letters", &[]).await;
     assert_eq!(rows.len(), 1);
     let sent = world.topic.read().into_iter().find(|record| record.offset == 17).expect("it is in the topic");

@@ -65,7 +65,7 @@ async fn an_interrupted_replay_goes_on_where_it_was_and_a_killed_one_counts_once
     world.dlq("replay --all");
     assert_eq!(world.database.number(REPLAYED).await, 60);
     let listener = world.listen(&[]);
-    world.committed("user_group", world.topic.read().len() as i64).await;
+    world.committed(world.group(), world.topic.read().len() as i64).await;
     listener.stop().await;
     world.processed(60).await;
     assert_eq!(world.database.number(RESOLVED).await, 60);

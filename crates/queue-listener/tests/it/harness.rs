@@ -40,12 +40,18 @@ impl World {
         format!("messages-{}", self.topic.name())
     }
 
+    /// The group of its listeners: a rebalance of one that all tests share would hold up them all.
+    pub(crate) fn group(&self) -> &str {
+        self.topic.name()
+    }
+
     /// Starts a listener with further variables.
     pub(crate) fn listen(&self, variables: &[(&str, &str)]) -> Listener {
         let own = [
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
+            ("KAFKA_GROUP_ID", self.group()),
             ("MESSAGE_GROUP_ID", &self.message_group()),
             ("ADMIN_ADDR", "127.0.0.1:0"),
         ];

@@ -13,9 +13,9 @@ async fn the_committed_offset_stays_at_the_first_that_waits() {
     world.topic.send_stamp("waits", LONG, &now);
     world.topic.send_stamp("third", 0, &now);
     world.processed(2).await;
-    world.committed("user_group", 1).await;
+    world.committed(world.group(), 1).await;
     listener.stop().await;
-    assert_eq!(world.topic.committed("user_group"), 1);
+    assert_eq!(world.topic.committed(world.group()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn what_waits_when_a_listener_stops_is_processed_by_the_next_one() {
     world.topic.send_stamp("c", LONG, &now);
     let second = world.listen(&[("MIN_BATCH_SIZE", "2")]);
     world.processed(3).await;
-    world.committed("user_group", 3).await;
+    world.committed(world.group(), 3).await;
     second.stop().await;
 }
 
@@ -59,7 +59,7 @@ async fn two_listeners_on_the_same_records_make_each_stamp_part_of_one_batch() {
     world.topic.flush();
     // Two groups read everything twice, at the same time.
     let (one, other) = (world.listen(&[]), world.listen(&[("KAFKA_GROUP_ID", "other")]));
-    world.committed("user_group", 5_000).await;
+    world.committed(world.group(), 5_000).await;
     world.committed("other", 5_000).await;
     world.processed(5_000).await;
     assert!(
@@ -87,7 +87,7 @@ async fn after_partitions_were_paused_for_a_lock_everything_is_read_on() {
     eventually("it says why", || listener.get("/readyz"), told).await;
     holder.batch_execute("COMMIT").await.expect("the lock is given back");
     world.processed(RECORDS).await;
-    world.committed("user_group", RECORDS).await;
+    world.committed(world.group(), RECORDS).await;
     let again = listener.get("/metrics").await;
     assert!(again.contains("queue_listener_paused 0\n"), "{again}");
     assert!(listener.get("/readyz").await.contains(r#""ready""#));
@@ -103,7 +103,7 @@ async fn none_of_the_records_of_a_topic_that_was_made_again_is_taken_for_an_old_
     world.topic.send(None, Some(b"old bad one"));
     world.topic.send_stamp("old 2", LONG, &now);
     world.processed(2).await;
-    world.committed("user_group", 3).await;
+    world.committed(world.group(), 3).await;
     listener.stop().await;
 
     world.topic.make_again(1).await;
@@ -113,7 +113,7 @@ async fn none_of_the_records_of_a_topic_that_was_made_again_is_taken_for_an_old_
     world.topic.send_stamp("new 2", LONG, &now);
     let listener = world.listen(&[]);
     world.processed(4).await;
-    world.committed("user_group", 3).await;
+    world.committed(world.group(), 3).await;
     let letters = "SELECT count(*) FROM dead_letters WHERE value IN ('old bad one', 'new bad one')";
     assert_eq!(world.database.number(letters).await, 2);
     listener.stop().await;
@@ -126,7 +126,7 @@ async fn a_listener_that_is_attached_while_its_topic_is_made_again_reads_the_new
     let listener = world.listen(&[]);
     (0..4).for_each(|id| world.topic.send_stamp(&format!("old {id}"), LONG, &now));
     world.processed(4).await;
-    world.committed("user_group", 4).await;
+    world.committed(world.group(), 4).await;
     world.topic.make_again(1).await;
     (0..6).for_each(|id| world.topic.send_stamp(&format!("new {id}"), LONG, &now));
     world.processed(10).await;

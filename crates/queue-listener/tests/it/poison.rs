@@ -264,7 +264,7 @@ async fn a_header_whose_very_name_is_no_text_is_no_end_of_the_listener() {
     world.topic.flush();
     let listener = world.listen(&[]);
     world.processed(3).await;
-    world.committed("user_group", 4).await;
+    world.committed(world.group(), 4).await;
     let letters = || world.database.number("SELECT count(*) FROM dead_letters WHERE value = 'poison'");
     eventually("the poison is a dead letter", letters, |count| *count == 1).await;
     listener.stop().await;
@@ -284,8 +284,8 @@ async fn a_batch_that_cannot_be_unpacked_stops_its_partition_and_says_so_until_t
     eventually("it is degraded", || listener.get("/readyz"), stands_still).await;
     assert!(listener.get("/metrics").await.contains("queue_listener_unreadable 1"));
     listener.stop().await;
-    assert_eq!(world.topic.committed("user_group"), 1, "nothing is skipped by itself");
-    world.topic.move_offset("user_group", 2).await;
+    assert_eq!(world.topic.committed(world.group()), 1, "nothing is skipped by itself");
+    world.topic.move_offset(world.group(), 2).await;
     let listener = world.listen(&[]);
     world.processed(2).await;
     eventually("it is ready", || listener.get("/readyz"), |text| text.contains("\"ready\"")).await;

@@ -37,7 +37,7 @@ async fn one_that_is_understood_now_is_processed_once_under_its_original_coordin
     world.database.run("UPDATE dead_letters SET replayed_at = NULL, resolved_at = NULL").await;
     assert_eq!(world.dlq("replay --all"), "1 row changed");
     eventually("it is resolved again", || rows(&world), |rows| *rows == [(id, 0, true, true)]).await;
-    world.committed("user_group", 2).await;
+    world.committed(world.group(), 2).await;
     listener.stop().await;
     read_by(&world, "other").await;
     assert_eq!(rows(&world).await, [(id, 0, true, true)]);
@@ -58,7 +58,7 @@ async fn one_that_is_still_bad_counts_once_a_replay_and_is_left_out_after_three(
     eventually("it came back", || rows(&world), |rows| *rows == [(id, 4, false, false)]).await;
     assert_eq!(world.dlq(&format!("replay --id {id}")), "1 row changed");
     eventually("it came back", || rows(&world), |rows| *rows == [(id, 5, false, false)]).await;
-    world.committed("user_group", 5).await;
+    world.committed(world.group(), 5).await;
     listener.stop().await;
     read_by(&world, "other").await;
     assert_eq!(rows(&world).await, [(id, 5, false, false)], "reading a replay again doesn't count");
@@ -71,7 +71,7 @@ async fn one_that_is_published_twice_before_it_is_read_counts_once() {
     assert_eq!(world.dlq("replay --all"), "1 row changed");
     world.database.run("UPDATE dead_letters SET replayed_at = NULL").await;
     assert_eq!(world.dlq("replay --all"), "1 row changed");
-    read_by(&world, "user_group").await;
+    read_by(&world, world.group()).await;
     assert_eq!(rows(&world).await, [(id, 1, false, false)]);
 }
 
@@ -88,13 +88,13 @@ async fn one_that_the_database_refuses_came_back_too() {
         .await;
     let id = world.bury(1, None, Some(br#"{"object_cid":"a","time_tolerance":0}"#)).await;
     assert_eq!(world.dlq("replay --all"), "1 row changed");
-    for group in ["user_group", "other"] {
+    for group in [world.group(), "other"] {
         read_by(&world, group).await;
         assert_eq!(rows(&world).await, [(id, 1, false, false)]);
     }
     world.database.run("DROP TRIGGER refuse ON stamps").await;
     assert_eq!(world.dlq("replay --all"), "1 row changed");
-    read_by(&world, "user_group").await;
+    read_by(&world, world.group()).await;
     world.processed(1).await;
     assert_eq!(rows(&world).await, [(id, 1, true, true)]);
 }
@@ -111,7 +111,7 @@ async fn a_replay_carries_all_that_the_record_had() {
     assert_eq!(world.dlq("replay --all"), "1 row changed");
     // Without its row it is a record like any other, and shows all that it is.
     world.database.run("DELETE FROM dead_letters").await;
-    read_by(&world, "user_group").await;
+    read_by(&world, world.group()).await;
     let row =
         &world.database.query("SELECT key, value, headers, topic, partition FROM dead_letters", &[]).await[0];
     assert_eq!((row.get::<_, &[u8]>(0), row.get::<_, &[u8]>(1)), (&b"\x00\xff"[..], &b"\xfe\x00"[..]));
@@ -164,7 +164,7 @@ async fn headers_mean_nothing_without_a_dead_letter_of_these_coordinates_and_byt
     // It has no date: its own timestamp counts, not the one that it claims.
     forge(&world, [topic, "7", "1", time], b"k", br#"{"object_cid":"a","time_tolerance":0}"#);
     world.topic.flush();
-    read_by(&world, "user_group").await;
+    read_by(&world, world.group()).await;
     let rows = rows(&world).await;
     assert_eq!(rows.len(), 2 + 8, "each is a dead letter of its own");
     assert_eq!(rows[0], (id, 0, true, false), "and no replay of the one that was there");
@@ -174,7 +174,7 @@ async fn headers_mean_nothing_without_a_dead_letter_of_these_coordinates_and_byt
     // The same headers with the same bytes: that is one, though another program published it.
     forge(&world, [topic, "7", "1", time], b"k", b"not json");
     world.topic.flush();
-    read_by(&world, "user_group").await;
+    read_by(&world, world.group()).await;
     let first = "SELECT replays::bigint FROM dead_letters WHERE replayed_at IS NULL AND id = (SELECT min(id) FROM dead_letters)";
     assert_eq!(world.database.number(first).await, 1);
     assert_eq!(world.database.number("SELECT count(*) FROM dead_letters").await, 10);

@@ -102,7 +102,7 @@ impl Reader {
     /// Returns what each partition has, `None` if there is no such topic.
     fn ends(&self, topic: &str, deadline: Instant) -> Result<Option<Ends>, CheckError> {
         loop {
-            match self.ends_now(topic, deadline.saturating_duration_since(Instant::now())) {
+            match self.ends_now(topic, deadline) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if Instant::now() + PAUSE >= deadline => {
                     return Err(CheckError::Silence { last: Some(error) });
@@ -112,8 +112,9 @@ impl Reader {
         }
     }
 
-    fn ends_now(&self, topic: &str, limit: Duration) -> KafkaResult<Option<Ends>> {
-        let metadata = self.consumer.fetch_metadata(Some(topic), limit)?;
+    fn ends_now(&self, topic: &str, deadline: Instant) -> KafkaResult<Option<Ends>> {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let metadata = self.consumer.fetch_metadata(Some(topic), left())?;
         let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic);
         let found = metadata.topics().first().ok_or(unknown)?;
         match found.error().map(RDKafkaErrorCode::from) {
@@ -127,7 +128,7 @@ impl Reader {
             for partition in found.partitions() {
                 times.add_partition_offset(topic, partition.id(), time)?;
             }
-            self.consumer.offsets_for_times(times, limit)
+            self.consumer.offsets_for_times(times, left())
         };
         let (lows, highs) = (ask(Offset::Beginning)?, ask(Offset::End)?);
         let offset = |list: &TopicPartitionList, partition: i32| {

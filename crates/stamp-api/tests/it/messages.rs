@@ -118,9 +118,10 @@ async fn a_message_goes_from_its_sender_to_the_inbox_the_trash_and_away_with_no_
     let problem = refused.json();
     assert_eq!(
         (refused.status, problem.as_object().map(serde_json::Map::len)),
-        (409, Some(4)),
+        (409, Some(5)),
         "{refused:?}"
     );
+    assert_eq!(problem["is_active"], json!(["Put the message into the trash first."]));
 
     for (action, is_active) in [("trash", false), ("restore", true), ("trash", false)] {
         for _repeated in 0..2 {

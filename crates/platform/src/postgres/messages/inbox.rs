@@ -40,8 +40,25 @@ pub enum Deletion {
     NotFound,
 }
 
+/// A part of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Its messages, the newest first.
+    pub messages: Vec<StoredMessage>,
+    /// Whether there are older ones in the folder.
+    pub is_more: bool,
+}
+
+/// Bodies of one page in bytes, unless a single one is larger: other producers' messages may have a megabyte each.
+const PAGE_BYTES: usize = 8 << 20;
+
+diesel::define_sql_function! {
+    /// The length of a text in bytes of UTF-8; it is known without reading the text.
+    fn octet_length(text: Text) -> Integer;
+}
+
 /// Lists at most `limit` messages of a folder, the newest first; after a page those whose `id` is below that of its
-/// last.
+/// last. A page of large messages ends earlier.
 ///
 /// # Errors
 /// If the database can't be asked; so for all of these.
@@ -51,22 +68,43 @@ pub async fn list(
     folder: Folder,
     before_id: Option<i64>,
     limit: i64,
-) -> Result<Vec<StoredMessage>, DatabaseError> {
+) -> Result<Page, DatabaseError> {
+    let its = messages::recipient.eq(recipient).and(messages::is_active.eq(folder == Folder::Inbox));
     database
-        .ask(|connection| {
+        .ask(move |connection| {
             Box::pin(async move {
-                messages::table
-                    .filter(messages::recipient.eq(recipient))
-                    .filter(messages::is_active.eq(folder == Folder::Inbox))
-                    .filter(messages::id.lt(before_id.unwrap_or(i64::MAX)))
+                let sizes: Vec<(i64, i32)> = messages::table
+                    .filter(its.and(messages::id.lt(before_id.unwrap_or(i64::MAX))))
                     .order(messages::id.desc())
-                    .limit(limit)
+                    // One more than is shown tells whether there are more.
+                    .limit(limit + 1)
+                    .select((messages::id, octet_length(messages::body)))
+                    .load(connection)
+                    .await?;
+                let (ids, is_more) = fitting(&sizes, limit as usize);
+                let messages = messages::table
+                    .filter(its.and(messages::id.eq_any(ids)))
+                    .order(messages::id.desc())
                     .select(StoredMessage::as_select())
                     .load(connection)
-                    .await
+                    .await?;
+                Ok(Page { messages, is_more })
             })
         })
         .await
+}
+
+/// Returns the first of these ids whose messages fit on a page together, one at least, and whether some are left.
+fn fitting(sizes: &[(i64, i32)], limit: usize) -> (Vec<i64>, bool) {
+    let mut bytes = 0;
+    let fits = |(_, size): &&(i64, i32)| {
+        let is_first = bytes == 0;
+        bytes += 1 + usize::try_from(*size).unwrap_or_default();
+        is_first || bytes <= PAGE_BYTES
+    };
+    let ids: Vec<i64> = sizes.iter().take(limit).take_while(fits).map(|(id, _)| *id).collect();
+    let is_more = ids.len() < sizes.len();
+    (ids, is_more)
 }
 
 /// Returns one message of a user.
@@ -174,4 +212,27 @@ struct Gone {
     modified_date: Option<DateTime<Utc>>,
     kafka_key: Option<String>,
     recipient: Option<Uuid>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_where_its_messages_get_too_large_and_has_one_at_least() {
+        let large = PAGE_BYTES as i32;
+        for (sizes, limit, shown, is_more) in [
+            (vec![], 2, 0, false),
+            (vec![1, 1], 2, 2, false),
+            (vec![1, 1, 1], 2, 2, true),
+            (vec![large, 1], 2, 1, true),
+            (vec![2 * large], 2, 1, false),
+            (vec![1, large, 1], 3, 1, true),
+            (vec![large / 2, large / 2 - 2, 1], 3, 2, true),
+        ] {
+            let sizes: Vec<(i64, i32)> = (0..).zip(sizes).collect();
+            let (ids, more) = fitting(&sizes, limit);
+            assert_eq!((ids.len(), more), (shown, is_more), "{sizes:?}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ async fn messages_go_on_while_stamps_can_not_be_written_and_the_other_way_round(
     eventually("a message waits", waits, |count| *count > 0).await;
     (0..200).for_each(|id| world.topic.send_stamp(&id.to_string(), LONG, &now));
     world.processed(201).await;
-    world.committed("user_group", 201).await;
+    world.committed(world.group(), 201).await;
     assert_eq!(user.topic.committed(&world.message_group()), 1);
     holder.batch_execute("COMMIT").await.expect("the lock is given back");
     user.has(&world, &["goes on", "waits"]).await;

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use platform::postgres::messages::StoredMessage;
-use platform::postgres::messages::inbox::{self, Deletion, Folder};
+use platform::postgres::messages::inbox::{self, Deletion, Folder, Page};
 use serde::Serialize;
 
 use super::{MessageBody, own, own_message};
@@ -45,9 +45,8 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.parse("after", |text| Cursor::decode(text, folder));
     query.finish()?;
-    // One more than is shown tells whether there is a next page.
-    let rows = inbox::list(&state.database, user, folder, after.map(|cursor| cursor.id), limit + 1).await?;
-    Ok(HttpResponse::Ok().json(PageBody::new(rows, folder, limit as usize)))
+    let page = inbox::list(&state.database, user, folder, after.map(|cursor| cursor.id), limit).await?;
+    Ok(HttpResponse::Ok().json(PageBody::new(page, folder)))
 }
 
 pub(super) async fn counts(
@@ -120,12 +119,10 @@ fn folder(text: &str) -> Result<Folder, String> {
 }
 
 impl PageBody {
-    /// Shows the first `limit` of the rows.
-    fn new(mut rows: Vec<StoredMessage>, folder: Folder, limit: usize) -> Self {
-        let is_more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| is_more).map(|row| Cursor { folder, id: row.id });
-        Self { next: last.map(Cursor::encode), items: rows.into_iter().map(MessageBody::from).collect() }
+    fn new(page: Page, folder: Folder) -> Self {
+        let last = page.messages.last().filter(|_| page.is_more).map(|row| Cursor { folder, id: row.id });
+        let items = page.messages.into_iter().map(MessageBody::from).collect();
+        Self { next: last.map(Cursor::encode), items }
     }
 }
 
