@@ -11,7 +11,7 @@ const HOUR: i64 = 3_600;
 const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
 
 /// When the second half falls due, in tenths of a second after the first half: longer than a session.
-const PAUSE: i64 = 100;
+const PAUSE: i64 = 140;
 
 /// Stamps that fall due one after the other, ten a second, from five seconds after the call on, with a pause between
 /// the two halves.
@@ -37,7 +37,7 @@ async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_b
     let mut variables = by_the_clock.to_vec();
     // Nothing leaves before its time, and a heartbeat that is missed shows soon.
     variables.extend([("MIN_BATCH_SIZE", "1000"), ("MAX_BATCH_SIZE", "1000")]);
-    variables.push(("KAFKA_CONF_SESSION_TIMEOUT_MS", "6000"));
+    variables.push(("KAFKA_CONF_SESSION_TIMEOUT_MS", "9000"));
     let (_api, url) = world.api_with(&by_the_clock).await;
     let (_listener, listener_url) = world.listener_with_url(&variables).await;
     post_stamps(&world, &url, STAMPS).await;
