@@ -1,6 +1,8 @@
 //! What stamps and messages share as Kafka records: the layers around their JSON, and why a record is refused.
 
 mod rejection;
+#[cfg(test)]
+pub(crate) mod spoiling;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -131,7 +131,7 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// Commits frontiers without waiting; what fails is committed with the next ones.
+    /// Commits frontiers without waiting; what fails shows in [`Control::Committed`].
     pub(crate) fn commit(&self, frontiers: &Frontiers) {
         if let Some(client) = self.client.get() {
             commit(&client, &client.context().shared.offsets(frontiers), CommitMode::Async);

@@ -79,6 +79,17 @@ impl TestDatabase {
         self.query(sql, &[]).await[0].get(0)
     }
 
+    /// Makes the database refuse rows of a table, with this SQLSTATE. `rows`: a condition on `NEW`, such as
+    /// `NEW.subject = 'bad'`. The trigger is called `refuse`.
+    pub async fn refuse(&self, table: &str, rows: &str, sqlstate: &str) {
+        let sql = format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{sqlstate}'; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW WHEN ({rows}) EXECUTE FUNCTION refuse()"
+        );
+        self.run(&sql).await;
+    }
+
     /// Runs statements.
     pub async fn run(&self, sql: &str) {
         self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));

@@ -3,6 +3,7 @@ mod properties;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{MAX_AHEAD, Reason, Rejection, decode, encode};
+use crate::record::spoiling::encoded;
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance, parse_date};
 
 const GOLDEN: &str =
@@ -31,11 +32,6 @@ fn record_timestamp() -> DateTime<Utc> {
 
 fn decode_bytes(value: impl AsRef<[u8]>) -> Result<Stamp, Rejection> {
     decode(Some(value.as_ref()), Some(record_timestamp()), now())
-}
-
-/// The text as a JSON string: one encoding more.
-fn encoded(text: &str) -> String {
-    serde_json::to_string(text).expect("plain text")
 }
 
 #[test]

@@ -67,13 +67,8 @@ impl World {
 
     /// Makes the database refuse messages with this subject, as if their values were at fault.
     async fn refuse(&self, subject: &str) {
-        let sql = format!(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '22023'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON stored_messages FOR EACH ROW
-             WHEN (NEW.subject = '{subject}') EXECUTE FUNCTION refuse()"
-        );
-        self.database.run(&sql).await;
+        let rows = format!("NEW.subject = '{subject}'");
+        self.database.refuse("stored_messages", &rows, "22023").await;
     }
 }
 

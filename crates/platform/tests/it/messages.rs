@@ -74,15 +74,8 @@ async fn messages_and_dead_letters_of_a_chunk_are_stored_together_or_not_at_all(
     let (pool, user) = (database.pool(), Uuid::new_v4());
     let good = message(user, 1);
     let dead = [letter(&good.topic, 0, 0, -1), letter(&good.topic, 0, 2, -1)];
-    let refuse = |table: &str| {
-        format!(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '22023'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
-    };
     for table in ["dead_letters", "stored_messages"] {
-        database.run(&refuse(table)).await;
+        database.refuse(table, "true", "22023").await;
         store(&pool, [&good], &dead).await.expect_err("one of them is refused");
         database.run("DROP FUNCTION refuse CASCADE").await;
         let sql = "SELECT (SELECT count(*) FROM dead_letters) + (SELECT count(*) FROM stored_messages)";

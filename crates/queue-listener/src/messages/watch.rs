@@ -2,14 +2,14 @@
 //! showed it missing. (Where they do, the topic leaves the assignment and comes back, and Kafka has deleted the old
 //! offsets with the old topic.)
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 
 use super::callbacks::Callbacks;
-use crate::made_again::{self, Findings};
+use crate::made_again::{self, Findings, FirstRead};
 
 /// How often the topics are looked at. It is one question about all of them.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -17,22 +17,25 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Looks until the consumer is gone. It asks over a client of its own: one that is shared can't leave its group before
 /// the answer has come.
 pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<Callbacks>) {
+    let mut client: Option<Arc<BaseConsumer>> = None;
     loop {
         tokio::time::sleep(PERIOD).await;
         let Some(callbacks) = callbacks.upgrade() else { return };
+        let first_reads = callbacks.first_reads();
+        if first_reads.is_empty() {
+            continue;
+        }
+        client = client.or_else(|| kafka.create().ok().map(Arc::new));
+        let Some(client) = client.clone() else { continue };
         let kafka = kafka.clone();
         // Whether it panics or not, the next look comes.
-        let _looked = tokio::task::spawn_blocking(move || look(&kafka, &callbacks)).await;
+        let _looked =
+            tokio::task::spawn_blocking(move || look(&client, &kafka, &callbacks, first_reads)).await;
     }
 }
 
-fn look(kafka: &ClientConfig, callbacks: &Callbacks) {
-    let first_reads = callbacks.first_reads();
-    if first_reads.is_empty() {
-        return;
-    }
-    let Ok(client) = kafka.create::<BaseConsumer>() else { return };
-    let Findings { made_again, raised } = made_again::find(&client, kafka, first_reads);
+fn look(client: &BaseConsumer, kafka: &ClientConfig, callbacks: &Callbacks, first_reads: Vec<FirstRead>) {
+    let Findings { made_again, raised } = made_again::find(client, kafka, first_reads);
     for first in raised {
         callbacks.remember(first);
     }

@@ -51,15 +51,7 @@ async fn a_dead_letter_that_is_read_again_is_the_same_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stamp_that_the_database_refuses_stands_alone_in_the_end_and_the_rest_goes_on() {
     let world = World::new(1).await;
-    world
-        .database
-        .run(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '22023'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON stamps FOR EACH ROW
-             WHEN (NEW.object_cid = 'bad') EXECUTE FUNCTION refuse()",
-        )
-        .await;
+    world.database.refuse("stamps", "NEW.object_cid = 'bad'", "22023").await;
     let now = world.minutes_ago(0.0).await;
     for id in 0..30 {
         world.topic.send_stamp(if id == 17 { "bad".to_owned() } else { id.to_string() }.as_str(), LONG, &now);

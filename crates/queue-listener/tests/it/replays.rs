@@ -78,14 +78,7 @@ async fn one_that_is_published_twice_before_it_is_read_counts_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_database_refuses_came_back_too() {
     let world = World::new(1).await;
-    world
-        .database
-        .run(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '22023'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON stamps FOR EACH ROW EXECUTE FUNCTION refuse()",
-        )
-        .await;
+    world.database.refuse("stamps", "true", "22023").await;
     let id = world.bury(1, None, Some(br#"{"object_cid":"a","time_tolerance":0}"#)).await;
     assert_eq!(world.dlq("replay --all"), "1 row changed");
     for group in [world.group(), "other"] {

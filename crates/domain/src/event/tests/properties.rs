@@ -1,8 +1,9 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 
-use super::{decode_bytes, encoded, now};
+use super::{decode_bytes, now};
 use crate::event::{Rejection, decode, encode};
+use crate::record::spoiling::{any_mutations, encoded, mutated};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 /// Any stamp that is due within the horizon.
@@ -37,22 +38,13 @@ proptest! {
     fn mutated_events_never_panic(
         stamp in any_stamp(),
         twice in any::<bool>(),
-        mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),
+        mutations in any_mutations(),
     ) {
         let mut value = encode(&stamp);
         if twice {
             value = encoded(std::str::from_utf8(&value).expect("JSON is UTF-8")).into_bytes();
         }
-        for (index, byte, kind) in mutations {
-            let at = index.index(value.len().max(1));
-            match kind {
-                0 if at < value.len() => value[at] = byte,
-                1 if at < value.len() => drop(value.remove(at)),
-                2 => value.insert(at, b"\"\\{}[],:0-\x00"[usize::from(byte) % 11]),
-                _ => value.truncate(at),
-            }
-        }
-        assert_orderly(&value);
+        assert_orderly(&mutated(value, mutations));
     }
 }
 

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::encoded;
 use crate::message::{Message, decode, encode, key_text};
 use crate::record::Rejection;
+use crate::record::spoiling::{any_mutations, encoded, mutated};
 
 fn any_message() -> impl Strategy<Value = Message> {
     let text = |most| prop::collection::vec(any::<char>(), 1..=most).prop_map(String::from_iter);
@@ -38,22 +38,13 @@ proptest! {
     fn mutated_messages_never_panic(
         message in any_message(),
         twice in any::<bool>(),
-        mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),
+        mutations in any_mutations(),
     ) {
         let mut value = encode(&message);
         if twice {
             value = encoded(std::str::from_utf8(&value).expect("JSON is UTF-8")).into_bytes();
         }
-        for (index, byte, kind) in mutations {
-            let at = index.index(value.len().max(1));
-            match kind {
-                0 if at < value.len() => value[at] = byte,
-                1 if at < value.len() => drop(value.remove(at)),
-                2 => value.insert(at, b"\"\\{}[],:0-\x00"[usize::from(byte) % 11]),
-                _ => value.truncate(at),
-            }
-        }
-        assert_orderly(&value);
+        assert_orderly(&mutated(value, mutations));
     }
 }
 

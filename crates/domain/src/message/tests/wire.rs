@@ -1,5 +1,6 @@
-use super::{encoded, message};
+use super::message;
 use crate::message::{Message, decode, encode};
+use crate::record::spoiling::encoded;
 use crate::record::{Reason, Rejection};
 
 const GOLDEN: &str =

@@ -109,14 +109,7 @@ async fn a_stop_ends_in_time_though_neither_can_be_written_and_nothing_is_lost()
 async fn what_no_waiting_mends_ends_the_listener_and_names_the_step() {
     let (world, user) = (World::new(1).await, User::new().await);
     let listener = listen(&world, &[]).await;
-    world
-        .database
-        .run(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'never' USING ERRCODE = '23514'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON stored_messages FOR EACH ROW EXECUTE FUNCTION refuse()",
-        )
-        .await;
+    world.database.refuse("stored_messages", "true", "23514").await;
     user.send("refused");
     let error = format!("{:#}", listener.failed().await);
     assert!(error.starts_with("messages can't be stored: "), "{error}");
