@@ -1,7 +1,7 @@
 //! What a database error means for whoever asked. Decided here once; the caller picks the reaction.
 
 use tokio::time::error::Elapsed;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::Severity;
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,21 @@ pub enum ErrorClass {
     Fatal,
 }
 
+/// Why something failed, as far as it matters to whoever tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The values are at fault; the statement had no effect.
+    Data,
+    /// The database can't or won't now: no connection, a lock, read-only, overload. It certainly had no effect.
+    Unavailable,
+    /// The statement itself took over its time. Where this side gave it up, it may still have its effect.
+    Slow,
+    /// The answer is lost, most often with the connection: whether there was an effect is not known.
+    Unanswered,
+    /// A mistake of ours or of the schema's; the statement had no effect.
+    Fatal,
+}
+
 /// A failed question or statement.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -23,10 +38,10 @@ pub enum DatabaseError {
     /// The same, as Diesel tells it.
     #[error(transparent)]
     Diesel(#[from] diesel::result::Error),
-    /// No connection could be opened.
+    /// No connection could be opened, or none got free in time: nothing was sent.
     #[error("can't connect: {0}")]
     Connect(String),
-    /// No answer in time.
+    /// The statement took over its time. Waiting for a connection is not part of it.
     #[error("the database did not answer in time")]
     Timeout(#[from] Elapsed),
 }
@@ -43,7 +58,8 @@ fn describe(error: &tokio_postgres::Error) -> String {
 impl From<deadpool_postgres::PoolError> for DatabaseError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
-            deadpool_postgres::PoolError::Backend(error) => Self::Postgres(error),
+            // Whatever the server says to a new connection, nothing was asked yet.
+            deadpool_postgres::PoolError::Backend(error) => Self::Connect(describe(&error)),
             other => Self::Connect(other.to_string()),
         }
     }
@@ -56,34 +72,56 @@ impl From<diesel_async::pooled_connection::deadpool::PoolError> for DatabaseErro
 }
 
 impl DatabaseError {
-    /// Classifies the error.
-    pub fn class(&self) -> ErrorClass {
+    /// Says which kind of failure it was.
+    pub fn failure(&self) -> Failure {
         match self {
-            Self::Postgres(error) => error.code().map_or(ErrorClass::Transient, classify),
+            Self::Postgres(error) => error.as_db_error().map_or(Failure::Unanswered, |server| {
+                // A server that panics while it commits may find the commit in its log afterwards.
+                let panicked = server.parsed_severity() == Some(Severity::Panic);
+                if panicked { Failure::Unanswered } else { of_state(server.code().code()) }
+            }),
+            Self::Connect(_) => Failure::Unavailable,
+            Self::Timeout(_) => Failure::Slow,
             // Diesel tells no SQLSTATE; what it runs is small and answered with "try again" either way.
-            Self::Diesel(_) | Self::Connect(_) | Self::Timeout(_) => ErrorClass::Transient,
+            Self::Diesel(_) => Failure::Unanswered,
         }
     }
 
-    /// Tells whether the statement certainly had no effect: the server itself refused it.
+    /// Classifies the error.
+    pub fn class(&self) -> ErrorClass {
+        match self.failure() {
+            Failure::Data => ErrorClass::Data,
+            Failure::Fatal => ErrorClass::Fatal,
+            Failure::Unavailable | Failure::Slow | Failure::Unanswered => ErrorClass::Transient,
+        }
+    }
+
+    /// Tells whether the statement certainly had no effect: it was not sent, or the server itself refused it.
     pub fn had_no_effect(&self) -> bool {
-        match self {
-            Self::Postgres(error) => error.as_db_error().is_some(),
-            Self::Connect(_) => true,
-            Self::Diesel(_) | Self::Timeout(_) => false,
+        match self.failure() {
+            Failure::Data | Failure::Unavailable | Failure::Fatal => true,
+            // The server gave it up, not this side.
+            Failure::Slow => matches!(self, Self::Postgres(_)),
+            Failure::Unanswered => false,
         }
     }
 }
 
-/// Classes of SQLSTATE as PostgreSQL's manual lists them in appendix A.
-fn classify(state: &SqlState) -> ErrorClass {
-    let code = state.code();
-    match &code[..2] {
-        "08" | "28" | "3D" | "40" | "53" | "55" | "57" | "58" => ErrorClass::Transient,
-        "22" => ErrorClass::Data,
+/// What a SQLSTATE says, by the classes of appendix A of PostgreSQL's manual.
+fn of_state(code: &str) -> Failure {
+    match code {
+        // `statement_timeout`, or a person who cancelled what took too long.
+        "57014" => Failure::Slow,
+        // The completion is unknown; a server that crashed; and what a pooler says when it loses the server.
+        "40003" | "57P02" => Failure::Unanswered,
+        _ if code.starts_with("08") => Failure::Unanswered,
         // A standby that is being promoted; a prepared statement that a pooler forgot.
-        _ if matches!(code, "25006" | "26000") => ErrorClass::Transient,
-        _ => ErrorClass::Fatal,
+        "25006" | "26000" => Failure::Unavailable,
+        _ => match code.get(..2) {
+            Some("28" | "3D" | "40" | "53" | "55" | "57" | "58") => Failure::Unavailable,
+            Some("22") => Failure::Data,
+            _ => Failure::Fatal,
+        },
     }
 }
 
@@ -93,16 +131,28 @@ mod tests {
 
     #[test]
     fn an_outage_is_never_the_data_s_fault() {
-        for code in [
-            "08006", "28P01", "3D000", "40P01", "40001", "53100", "55P03", "57P01", "57014", "58030", "25006",
+        for (expected, codes) in [
+            (Failure::Data, "22021 22003 22P02"),
+            (Failure::Unavailable, "28P01 3D000 40P01 40001 53100 53300 55P03 57P01 57P03 58030 25006 26000"),
+            (Failure::Slow, "57014"),
+            (Failure::Unanswered, "08006 08P01 08007 40003 57P02"),
+            (Failure::Fatal, "23505 42P01 42703 42501 XX000"),
         ] {
-            assert_eq!(classify(&SqlState::from_code(code)), ErrorClass::Transient, "{code}");
+            for code in codes.split(' ') {
+                assert_eq!(of_state(code), expected, "{code}");
+            }
         }
-        for code in ["22021", "22003", "22P02"] {
-            assert_eq!(classify(&SqlState::from_code(code)), ErrorClass::Data, "{code}");
-        }
-        for code in ["23505", "42P01", "42703", "42501", "XX000"] {
-            assert_eq!(classify(&SqlState::from_code(code)), ErrorClass::Fatal, "{code}");
-        }
+    }
+
+    #[tokio::test]
+    async fn only_what_was_never_sent_or_was_refused_certainly_had_no_effect() {
+        let too_long = tokio::time::timeout(std::time::Duration::ZERO, std::future::pending::<()>()).await;
+        let too_long = DatabaseError::from(too_long.expect_err("nothing is ever ready"));
+        assert_eq!((too_long.failure(), too_long.had_no_effect()), (Failure::Slow, false));
+        let unconnected = DatabaseError::Connect("no free connection in time".to_owned());
+        assert_eq!((unconnected.failure(), unconnected.had_no_effect()), (Failure::Unavailable, true));
+        let broken = DatabaseError::Diesel(diesel::result::Error::BrokenTransactionManager);
+        assert_eq!((broken.failure(), broken.had_no_effect()), (Failure::Unanswered, false));
+        assert_eq!(broken.class(), ErrorClass::Transient);
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::dead_letters::{self, DeadLetter};
 use super::schema::messages;
-use super::{Database, DatabaseError, QUESTION_LIMIT};
+use super::{Database, DatabaseError};
 
 /// As long as for dead letters, which go into the same statement: both may be large.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -194,7 +194,7 @@ pub async fn position(database: &Database, topic: &str) -> Result<Vec<Position>,
         ORDER BY partition, "offset" DESC, "timestamp" DESC"#;
     let topic = topic.to_owned();
     database
-        .bulk(QUESTION_LIMIT, |client| {
+        .ask_bulk(|client| {
             Box::pin(async move {
                 let statement = client.prepare_cached(SQL).await?;
                 let rows = client.query(&statement, &[&topic]).await?;

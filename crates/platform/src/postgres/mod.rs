@@ -26,7 +26,7 @@ use diesel_async::pooled_connection::{
 };
 use futures_util::future::BoxFuture;
 
-pub use self::error::{DatabaseError, ErrorClass};
+pub use self::error::{DatabaseError, ErrorClass, Failure};
 use self::tls::Target;
 use crate::settings::{DatabaseSettings, InvalidSetting};
 
@@ -97,7 +97,8 @@ impl Database {
         F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
     {
         let deadline = tokio::time::Instant::now() + limit;
-        let mut connection = tokio::time::timeout_at(deadline, self.diesel.get()).await??;
+        let mut connection =
+            tokio::time::timeout_at(deadline, self.diesel.get()).await.map_err(|_| no_connection())??;
         match tokio::time::timeout_at(deadline, question(&mut connection)).await {
             Ok(answer) => Ok(answer?),
             Err(elapsed) => {
@@ -108,23 +109,37 @@ impl Database {
         }
     }
 
-    /// Runs one bulk statement over a connection of its own, bounded by `limit`.
+    /// Runs one bulk statement over a connection of its own. It may take `limit`, whatever it waited for the
+    /// connection before, and that may take as long again.
     ///
     /// # Errors
-    /// As for [`ask`](Self::ask).
+    /// Whatever the database says; [`DatabaseError::Timeout`] is the statement's own slowness.
     async fn bulk<T, F>(&self, limit: Duration, statement: F) -> Result<T, DatabaseError>
     where
         F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
     {
-        let deadline = tokio::time::Instant::now() + limit;
-        let client = tokio::time::timeout_at(deadline, self.bulk.get()).await??;
-        match tokio::time::timeout_at(deadline, statement(&client)).await {
-            Ok(answer) => Ok(answer?),
-            Err(elapsed) => {
-                drop(deadpool_postgres::Object::take(client));
-                Err(elapsed.into())
-            }
-        }
+        let client = self.bulk_client(tokio::time::Instant::now() + limit).await?;
+        finish(client, tokio::time::Instant::now() + limit, statement).await
+    }
+
+    /// Runs one small question over a bulk connection, bounded by [`QUESTION_LIMIT`], the connection included.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    async fn ask_bulk<T, F>(&self, question: F) -> Result<T, DatabaseError>
+    where
+        F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
+    {
+        let deadline = tokio::time::Instant::now() + QUESTION_LIMIT;
+        let client = self.bulk_client(deadline).await?;
+        finish(client, deadline, question).await
+    }
+
+    async fn bulk_client(
+        &self,
+        deadline: tokio::time::Instant,
+    ) -> Result<deadpool_postgres::Client, DatabaseError> {
+        Ok(tokio::time::timeout_at(deadline, self.bulk.get()).await.map_err(|_| no_connection())??)
     }
 
     /// Asks for the server's time: when the question was sent, the time, when the answer came.
@@ -132,7 +147,7 @@ impl Database {
     /// # Errors
     /// If the database is away.
     pub async fn sample_clock(&self) -> Result<(Instant, DateTime<Utc>, Instant), DatabaseError> {
-        self.bulk(QUESTION_LIMIT, |client| {
+        self.ask_bulk(|client| {
             Box::pin(async move {
                 let statement = client.prepare_cached("SELECT clock_timestamp()").await?;
                 let sent = Instant::now();
@@ -151,4 +166,26 @@ impl Database {
         let target = Target::parse(&settings.url, "stamp-api migrate")?.without_timeouts();
         target.connect().await.context("can't connect to the database that DATABASE_URL names")
     }
+}
+
+/// Runs a statement to its end, or throws its connection away: whatever comes over it later belongs to nobody.
+async fn finish<T, F>(
+    client: deadpool_postgres::Client,
+    deadline: tokio::time::Instant,
+    statement: F,
+) -> Result<T, DatabaseError>
+where
+    F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
+{
+    match tokio::time::timeout_at(deadline, statement(&client)).await {
+        Ok(answer) => Ok(answer?),
+        Err(elapsed) => {
+            drop(deadpool_postgres::Object::take(client));
+            Err(elapsed.into())
+        }
+    }
+}
+
+fn no_connection() -> DatabaseError {
+    DatabaseError::Connect("no free connection in time".to_owned())
 }
