@@ -9,8 +9,8 @@ use platform::settings::Environment;
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use test_support::eventually;
-use test_support::tls::{Authority, Directory, TlsKafka};
+use test_support::tls::{Authority, TlsKafka};
+use test_support::{Directory, eventually};
 
 /// What librdkafka says of a certificate that it does not trust.
 const NOT_VERIFIED: &str = "broker certificate could not be verified";

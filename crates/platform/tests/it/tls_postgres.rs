@@ -5,8 +5,8 @@ use std::path::Path;
 use diesel_async::RunQueryDsl;
 use platform::postgres::Database;
 use platform::settings::{DatabaseSettings, Secret};
-use test_support::stack;
-use test_support::tls::{Authority, Directory, TlsPostgres};
+use test_support::tls::{Authority, TlsPostgres};
+use test_support::{Directory, stack};
 use url::Url;
 
 /// A name that the server's certificate does not have, with the way to the server beside it.

@@ -1,0 +1,275 @@
+//! Servers of one's own, for tests that stop or break them.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::patience::within;
+use crate::stack::{stack, workspace};
+
+/// A folder that the servers' user owns, removed at the end.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// Makes one where the servers' user can reach it.
+    pub fn new() -> Self {
+        // `run` needs the stack's programs.
+        stack();
+        let output = program("mktemp").arg("-d").stderr(Stdio::inherit()).output().expect("the script runs");
+        assert!(output.status.success(), "the servers' user can make no folder; the output above says why");
+        let path = String::from_utf8(output.stdout).expect("a path that is text");
+        Self(PathBuf::from(path.trim_end()))
+    }
+
+    /// Writes a file that only the servers' user (and root) can read, and returns its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let file = self.0.join(name);
+        fs::write(&file, content).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let owner = fs::metadata(&self.0).expect("the folder").uid();
+        chown(&file, Some(owner), None).expect("it is ours");
+        file
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path that is text").to_owned()
+    }
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What stays behind is in the test stack's folder, which `make down-v` deletes.
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A PostgreSQL whose superuser is `postgres`, with the password `postgres`.
+pub struct OwnPostgres {
+    port: u16,
+    arguments: Vec<String>,
+    server: Option<Server>,
+    directory: Directory,
+}
+
+impl OwnPostgres {
+    /// Starts one with further settings, each as `name=value`.
+    pub async fn start(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::start_in(Directory::new(), "host", &settings).await
+    }
+
+    /// Starts one that takes connections of a kind that `pg_hba.conf` knows.
+    pub(crate) async fn start_in(directory: Directory, connections: &str, settings: &[String]) -> Self {
+        let (data, port) = (directory.path("data"), free_port());
+        directory.write("password", "postgres");
+        let mut initdb = program("initdb");
+        initdb
+            .args(["-D", &data, "-U", "postgres", "--encoding=UTF8", "--locale=C", "--no-sync"])
+            // With a password the client binds its proof to the server's certificate, as it does in production.
+            .args(["--auth=scram-sha-256", &format!("--pwfile={}", directory.path("password"))]);
+        run_to_end(&mut initdb, &directory);
+        directory.write("data/pg_hba.conf", &format!("{connections} all all 127.0.0.1/32 scram-sha-256\n"));
+        let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"];
+        let mut arguments = vec!["-D".to_owned(), data, "-p".to_owned(), port.to_string()];
+        for setting in own.into_iter().chain(settings.iter().map(String::as_str)) {
+            arguments.extend(["-c".to_owned(), setting.to_owned()]);
+        }
+        let mut postgres = Self { port, arguments, server: None, directory };
+        postgres.start_again().await;
+        postgres
+    }
+
+    /// Starts it on the data that it has.
+    pub async fn start_again(&mut self) {
+        let mut postgres = program("postgres");
+        postgres.args(&self.arguments);
+        // INT is its fast shutdown: killed, it would leave shared memory behind.
+        let ready = "ready to accept connections";
+        self.server = Some(Server::start(&mut postgres, "INT", ready, &self.directory).await);
+    }
+
+    /// Ends it as a crash does: what was not written to its log by then is lost.
+    pub fn crash(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // Its immediate shutdown: no process of it writes anything more.
+            server.stop = "QUIT";
+        }
+    }
+
+    /// The `DATABASE_URL` of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        self.url_as("127.0.0.1", database)
+    }
+
+    pub(crate) fn url_as(&self, host: &str, database: &str) -> String {
+        format!("postgres://postgres:postgres@{host}:{}/{database}", self.port)
+    }
+}
+
+/// A Kafka of one node.
+pub struct OwnKafka {
+    port: u16,
+    server: Option<Server>,
+    directory: Directory,
+}
+
+impl OwnKafka {
+    /// Starts one.
+    pub async fn start() -> Self {
+        let port = free_port();
+        let listener = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},{{controller}}
+            advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+            listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        );
+        Self::start_in(Directory::new(), port, &listener).await
+    }
+
+    /// Starts one with these properties of its listeners; `{controller}` stands for the controller's.
+    pub(crate) async fn start_in(directory: Directory, port: u16, listener: &str) -> Self {
+        let controller = free_port();
+        let listener = listener.replace("{controller}", &format!("CONTROLLER://127.0.0.1:{controller}"));
+        let properties = format!(
+            "node.id=1
+            process.roles=broker,controller
+            controller.quorum.voters=1@127.0.0.1:{controller}
+            controller.listener.names=CONTROLLER
+            {listener}
+            log.dirs={}
+            auto.create.topics.enable=false
+            group.initial.rebalance.delay.ms=0
+            broker.session.timeout.ms=5000
+            broker.heartbeat.interval.ms=1000
+            offsets.topic.replication.factor=1
+            offsets.topic.num.partitions=1
+            transaction.state.log.replication.factor=1
+            transaction.state.log.min.isr=1\n",
+            directory.path("data"),
+        );
+        directory.write("server.properties", &properties);
+        let mut format = program("java");
+        format.args(["-Xmx256m", "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]);
+        run_to_end(format.args(["--config", &directory.path("server.properties")]), &directory);
+        let mut kafka = Self { port, server: None, directory };
+        kafka.start_again().await;
+        kafka
+    }
+
+    /// Starts it on the data that it has.
+    pub async fn start_again(&mut self) {
+        let mut kafka = program("java");
+        kafka.args(["-Xmx512m", "kafka.Kafka", &self.directory.path("server.properties")]);
+        let ready = "Kafka Server started";
+        self.server = Some(Server::start(&mut kafka, "KILL", ready, &self.directory).await);
+    }
+
+    /// Kills it. What it has acknowledged is in its files.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// The folder with the files of a partition's log.
+    pub fn log(&self, topic: &str, partition: i32) -> PathBuf {
+        self.directory.0.join(format!("data/{topic}-{partition}"))
+    }
+
+    /// Its bootstrap address.
+    pub fn address(&self) -> String {
+        self.address_as("127.0.0.1")
+    }
+
+    pub(crate) fn address_as(&self, host: &str) -> String {
+        format!("{host}:{}", self.port)
+    }
+}
+
+/// Kafka's form of a uuid: 16 bytes in URL-safe base64.
+const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// A running server, stopped at the end.
+struct Server {
+    child: Child,
+    /// The signal that stops it.
+    stop: &'static str,
+}
+
+impl Server {
+    /// Starts a program and waits until its log says that it is ready.
+    async fn start(
+        command: &mut Command,
+        stop: &'static str,
+        ready: &'static str,
+        directory: &Directory,
+    ) -> Self {
+        let log = directory.0.join("server.log");
+        let child = with_log(command, &log).spawn().expect("the script runs");
+        let mut server = Self { child, stop };
+        let mut look = || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let ended = server.child.try_wait().expect("our own child");
+            std::future::ready((said, ended))
+        };
+        let limit = Duration::from_mins(2);
+        let (said, ended) = within(limit, "the server is ready", &mut look, |(said, ended)| {
+            said.contains(ready) || ended.is_some()
+        })
+        .await;
+        assert!(ended.is_none(), "the server ended; its log:\n{said}");
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _asked = Command::new("kill").args(["-s", self.stop, &pid]).status();
+        let asked = Instant::now();
+        while let Ok(None) = self.child.try_wait() {
+            if asked.elapsed() > Duration::from_secs(10) {
+                let _killed = self.child.kill();
+                let _ended = self.child.wait();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A program of the servers, run as their user; the process that starts becomes that program.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(workspace().join("deploy/stack/stack"));
+    command.args(["run", "test", name]).stdin(Stdio::null());
+    command
+}
+
+fn run_to_end(command: &mut Command, directory: &Directory) {
+    let log = directory.0.join("preparation.log");
+    let status = with_log(command, &log).status().expect("the script runs");
+    assert!(status.success(), "{command:?} failed:\n{}", fs::read_to_string(&log).unwrap_or_default());
+}
+
+fn with_log<'a>(command: &'a mut Command, log: &Path) -> &'a mut Command {
+    let file = File::create(log).expect("a log");
+    command.stderr(file.try_clone().expect("the same file")).stdout(file)
+}
+
+/// A port that nobody is on now. Port 0 would give one of those that the system hands to outgoing connections
+/// too, and another test's connection could have it before the server does.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let port = 20_000 + (Uuid::new_v4().as_u128() % 5_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
