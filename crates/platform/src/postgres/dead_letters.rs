@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
+use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -58,21 +59,26 @@ pub async fn store(database: &Database, letters: &[DeadLetter]) -> Result<u64, D
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let statement = client.prepare_cached(INSERT).await?;
+                let statement = client.prepare_cached(&insert()).await?;
                 client.execute(&statement, &columns.parameters()).await
             })
         })
         .await
 }
 
-/// Inserts the dead letters that [`Columns`] holds, its parameters being the first ones of the statement.
-pub(super) const INSERT: &str = r#"
+/// The statement that inserts the dead letters which [`Columns`] holds; they are its first parameters.
+pub(super) fn insert() -> String {
+    format!(
+        r#"
     INSERT INTO dead_letters (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
     SELECT * FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[], $6::bytea[],
                          $7::jsonb[], $8::text[], $9::text[])
         AS i (topic, partition, "offset", "timestamp", key, value, headers, reason, detail)
+    WHERE {DURABLE}
     ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
-    ON CONFLICT (topic, partition, "offset", "timestamp") DO NOTHING"#;
+    ON CONFLICT (topic, partition, "offset", "timestamp") DO NOTHING"#
+    )
+}
 
 /// Dead letters, column by column.
 #[derive(Default)]

@@ -12,6 +12,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::dead_letters::{self, DeadLetter};
+use super::durable::DURABLE;
 use super::schema::messages;
 use super::{Database, DatabaseError};
 
@@ -126,6 +127,7 @@ pub async fn store<'a>(
             SELECT * FROM unnest($10::text[], $11::int4[], $12::int8[], $13::int8[], $14::text[],
                                  $15::uuid[], $16::text[], $17::text[], $18::text[], $19::bool[])
                 AS i (topic, partition, "offset", "timestamp", key, recipient, subject, body, reference_url, is_active)
+            WHERE {DURABLE}
             ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
             ON CONFLICT (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp) DO NOTHING
             RETURNING *
@@ -135,11 +137,12 @@ pub async fn store<'a>(
             SELECT i.*, clock_timestamp(), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             FROM unnest($20::text[], $21::int4[], $22::int8[], $23::int8[])
                 AS i (topic, partition, "offset", "timestamp")
+            WHERE {DURABLE}
             ORDER BY i.topic COLLATE "C", i.partition, i."offset", i."timestamp"
             ON CONFLICT (kafka_topic, kafka_partition, kafka_offset, kafka_timestamp) DO NOTHING
         )
         SELECT * FROM made ORDER BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp"#,
-        bury = dead_letters::INSERT,
+        bury = dead_letters::insert(),
     );
     let (columns, letters) = (Columns::of(messages), dead_letters::Columns::of(letters));
     let passed: Vec<Passed> = passed.into_iter().cloned().collect();

@@ -7,6 +7,7 @@
 
 pub mod batches;
 pub mod dead_letters;
+mod durable;
 pub mod error;
 pub mod intake;
 pub mod messages;

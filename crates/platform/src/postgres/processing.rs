@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::batch::policy::Trigger;
 use domain::stamp::Stamp;
 
+use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
 /// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
@@ -77,11 +78,69 @@ pub async fn process(
     listener: &str,
     topic: &str,
 ) -> Result<Processed, DatabaseError> {
-    const SQL: &str = r#"
+    let sql = statement();
+    let count = members.len();
+    let triggers: Vec<&'static str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
+    let (listener, topic) = (listener.to_owned(), topic.to_owned());
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let ids: Vec<&str> =
+                    members.iter().map(|member| member.stamp.object_cid().as_str()).collect();
+                let tolerances: Vec<i32> =
+                    members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect();
+                let dates: Vec<DateTime<Utc>> =
+                    members.iter().map(|member| member.stamp.created_date()).collect();
+                let partitions: Vec<i32> = members.iter().map(|member| member.partition).collect();
+                let offsets: Vec<i64> = members.iter().map(|member| member.offset).collect();
+                let batches: Vec<i32> = members.iter().map(|member| member.batch as i32).collect();
+                let statement = client.prepare_cached(&sql).await?;
+                let sent = Instant::now();
+                let row = client
+                    .query_one(
+                        &statement,
+                        &[
+                            &ids,
+                            &tolerances,
+                            &dates,
+                            &partitions,
+                            &offsets,
+                            &batches,
+                            &triggers,
+                            &listener,
+                            &topic,
+                        ],
+                    )
+                    .await?;
+                let received = Instant::now();
+                let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
+                let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
+                let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
+                let mut won = vec![false; count];
+                for ordinal in ordinals {
+                    won[ordinal as usize - 1] = true;
+                }
+                let batches = indexes
+                    .into_iter()
+                    .zip(numbers)
+                    .zip(sizes)
+                    .map(|((index, number), size)| (index as usize, number, size as usize))
+                    .collect();
+                Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
+            })
+        })
+        .await
+}
+
+/// The statement that processes batches.
+fn statement() -> String {
+    format!(
+        r#"
         WITH input AS MATERIALIZED (
             SELECT * FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int4[], $5::int8[], $6::int4[])
                 WITH ORDINALITY
                 AS i (object_cid, time_tolerance, created_date, kafka_partition, kafka_offset, batch, ordinal)
+            WHERE {DURABLE}
         ), known AS MATERIALIZED (
             SELECT i.ordinal, s.id AS stamp_id FROM input i JOIN stamps s ON s.object_cid = i.object_cid
         ), locked AS MATERIALIZED (
@@ -123,56 +182,6 @@ pub async fn process(
             ARRAY(SELECT batch FROM numbered ORDER BY batch),
             ARRAY(SELECT id FROM numbered ORDER BY batch),
             ARRAY(SELECT size FROM numbered ORDER BY batch),
-            (SELECT max(processed_at) FROM batched)"#;
-    let count = members.len();
-    let triggers: Vec<&'static str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
-    let (listener, topic) = (listener.to_owned(), topic.to_owned());
-    database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move {
-                let ids: Vec<&str> =
-                    members.iter().map(|member| member.stamp.object_cid().as_str()).collect();
-                let tolerances: Vec<i32> =
-                    members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect();
-                let dates: Vec<DateTime<Utc>> =
-                    members.iter().map(|member| member.stamp.created_date()).collect();
-                let partitions: Vec<i32> = members.iter().map(|member| member.partition).collect();
-                let offsets: Vec<i64> = members.iter().map(|member| member.offset).collect();
-                let batches: Vec<i32> = members.iter().map(|member| member.batch as i32).collect();
-                let statement = client.prepare_cached(SQL).await?;
-                let sent = Instant::now();
-                let row = client
-                    .query_one(
-                        &statement,
-                        &[
-                            &ids,
-                            &tolerances,
-                            &dates,
-                            &partitions,
-                            &offsets,
-                            &batches,
-                            &triggers,
-                            &listener,
-                            &topic,
-                        ],
-                    )
-                    .await?;
-                let received = Instant::now();
-                let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
-                let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
-                let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
-                let mut won = vec![false; count];
-                for ordinal in ordinals {
-                    won[ordinal as usize - 1] = true;
-                }
-                let batches = indexes
-                    .into_iter()
-                    .zip(numbers)
-                    .zip(sizes)
-                    .map(|((index, number), size)| (index as usize, number, size as usize))
-                    .collect();
-                Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
-            })
-        })
-        .await
+            (SELECT max(processed_at) FROM batched)"#
+    )
 }

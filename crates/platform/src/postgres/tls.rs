@@ -74,7 +74,8 @@ impl Target {
             .keepalives_retries(2)
             .tcp_user_timeout(Duration::from_secs(5))
             .options(format!(
-                "{options} -c statement_timeout=15s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s"
+                "{options} -c statement_timeout=15s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s \
+                 -c default_transaction_isolation=read\\ committed"
             ));
         Ok(Self { config, tls })
     }

@@ -7,6 +7,7 @@ use diesel::sql_types::Integer;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
+use super::super::durable::durable;
 use super::super::schema::dead_letters;
 use super::super::{Database, DatabaseError};
 use super::LIMIT;
@@ -148,7 +149,7 @@ pub async fn purge(database: &Database, filter: Filter) -> Result<usize, Databas
     database
         .ask_within(LIMIT, |connection| {
             let ids = filter.query().select(dead_letters::id);
-            let these = dead_letters::table.filter(dead_letters::id.eq_any(ids));
+            let these = dead_letters::table.filter(dead_letters::id.eq_any(ids)).filter(durable());
             Box::pin(async move { diesel::delete(these).execute(connection).await })
         })
         .await

@@ -5,6 +5,7 @@
 //! it does not matter whether the record is read before Kafka's acknowledgement is noted here, published twice
 //! because nobody lived to note it, or read twice.
 
+use super::super::durable::DURABLE;
 use super::super::{Database, DatabaseError};
 use super::LIMIT;
 
@@ -87,7 +88,8 @@ pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Opti
 /// Settles replays: one that is understood is resolved, another one counts and waits for the next replay.
 /// A record that doesn't tell which publication it is counts if a replay is under way at all.
 pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, DatabaseError> {
-    const SQL: &str = r"
+    let sql = format!(
+        r"
         WITH input AS MATERIALIZED (
             SELECT DISTINCT * FROM unnest($1::int8[], $2::int4[], $3::bool[]) AS i (id, replays, understood)
         ), locked AS MATERIALIZED (
@@ -100,7 +102,9 @@ pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, Da
         FROM locked l JOIN input i ON i.id = l.id
         WHERE d.id = l.id
             AND NOT (i.understood AND d.resolved_at IS NOT NULL)
-            AND coalesce(i.replays = d.replays, i.understood OR d.replayed_at IS NOT NULL)";
+            AND coalesce(i.replays = d.replays, i.understood OR d.replayed_at IS NOT NULL)
+            AND {DURABLE}"
+    );
     let verdicts = verdicts.to_vec();
     database
         .bulk(LIMIT, |client| {
@@ -108,7 +112,7 @@ pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, Da
                 let ids: Vec<i64> = verdicts.iter().map(|verdict| verdict.id).collect();
                 let replays: Vec<Option<i32>> = verdicts.iter().map(|verdict| verdict.replays).collect();
                 let understood: Vec<bool> = verdicts.iter().map(|verdict| verdict.understood).collect();
-                let statement = client.prepare_cached(SQL).await?;
+                let statement = client.prepare_cached(&sql).await?;
                 client.execute(&statement, &[&ids, &replays, &understood]).await
             })
         })
@@ -118,18 +122,20 @@ pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, Da
 /// Notes that Kafka has acknowledged publications: each a dead letter and how often it had come back before.
 /// One that has come back already since then is left as it is.
 pub async fn mark_replayed(database: &Database, published: &[(i64, i32)]) -> Result<u64, DatabaseError> {
-    const SQL: &str = r"
+    let sql = format!(
+        r"
         WITH locked AS MATERIALIZED (
             SELECT d.id FROM dead_letters d WHERE d.id = ANY ($1) ORDER BY d.id FOR UPDATE OF d
         )
         UPDATE dead_letters d SET replayed_at = clock_timestamp()
         FROM locked l JOIN unnest($1::int8[], $2::int4[]) AS i (id, replays) ON i.id = l.id
-        WHERE d.id = l.id AND d.replays = i.replays AND d.replayed_at IS NULL";
+        WHERE d.id = l.id AND d.replays = i.replays AND d.replayed_at IS NULL AND {DURABLE}"
+    );
     let (ids, replays): (Vec<i64>, Vec<i32>) = published.iter().copied().unzip();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let statement = client.prepare_cached(SQL).await?;
+                let statement = client.prepare_cached(&sql).await?;
                 client.execute(&statement, &[&ids, &replays]).await
             })
         })

@@ -7,6 +7,7 @@ use diesel::sql_types::{Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use super::super::durable::durable;
 use super::super::schema::{messages, stored_messages};
 use super::super::{Database, DatabaseError};
 use super::StoredMessage;
@@ -163,7 +164,7 @@ pub async fn set_active(
                     case_when(is_active.ne(active), by.to_string().into_sql::<Text>()).otherwise(modified_by);
                 let date = case_when(is_active.ne(active), now.into_sql::<Nullable<Timestamptz>>())
                     .otherwise(modified_date);
-                diesel::update(messages::table.filter(its))
+                diesel::update(messages::table.filter(its).filter(durable()))
                     .set((is_active.eq(active), modified_by.eq(by), modified_date.eq(date)))
                     .returning(StoredMessage::as_returning())
                     .get_result(connection)
@@ -182,7 +183,9 @@ pub async fn delete(database: &Database, recipient: Uuid, uuid: Uuid) -> Result<
             Box::pin(async move {
                 // One statement, so that a message which is being restored is either that or deleted.
                 let its = stored_messages::recipient.eq(recipient).and(stored_messages::uuid.eq(uuid));
-                let trashed = stored_messages::table.filter(its.and(stored_messages::is_active.eq(false)));
+                let trashed = stored_messages::table
+                    .filter(its.and(stored_messages::is_active.eq(false)))
+                    .filter(durable());
                 diesel::update(trashed)
                     .set((stored_messages::deleted_at.eq(now), nothing))
                     .execute(connection)
