@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
+use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
 /// How long one group commit may take: an answer is due within two seconds.
@@ -57,11 +58,11 @@ pub struct RetiredOwner {
 /// # Errors
 /// If the database can't be reached.
 pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
+    let sql = format!("INSERT INTO intake_owners (published_through) SELECT 0 WHERE {DURABLE} RETURNING id");
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let row =
-                    client.query_one("INSERT INTO intake_owners DEFAULT VALUES RETURNING id", &[]).await?;
+                let row = client.query_one(&sql, &[]).await?;
                 row.try_get(0)
             })
         })
@@ -73,9 +74,10 @@ pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
 /// # Errors
 /// Whatever the database says; [`DatabaseError::had_no_effect`] tells whether the rows may be there all the same.
 pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result<Stored, DatabaseError> {
-    const SQL: &str = r#"
+    let sql = format!(
+        r#"
         WITH owner AS MATERIALIZED (
-            SELECT id FROM intake_owners WHERE id = $1 AND NOT retired FOR KEY SHARE
+            SELECT id FROM intake_owners WHERE id = $1 AND NOT retired AND {DURABLE} FOR KEY SHARE
         ), input AS MATERIALIZED (
             SELECT * FROM unnest($2::text[], $3::int4[], $4::timestamptz[], $5::int8[])
                 AS i (object_cid, time_tolerance, created_date, seq)
@@ -94,7 +96,8 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
             FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
             RETURNING seq
         )
-        SELECT EXISTS (SELECT FROM owner), ARRAY(SELECT seq FROM queued), clock_timestamp()"#;
+        SELECT EXISTS (SELECT FROM owner), ARRAY(SELECT seq FROM queued), clock_timestamp()"#
+    );
     let ids: Vec<&str> = rows.iter().map(|row| row.stamp.object_cid().as_str()).collect();
     let tolerances: Vec<i32> = rows.iter().map(|row| row.stamp.time_tolerance().minutes()).collect();
     let dates: Vec<DateTime<Utc>> = rows.iter().map(|row| row.stamp.created_date()).collect();
@@ -103,7 +106,7 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
         .await
         .map_err(|_| DatabaseError::Connect("no free connection in time".to_owned()))??;
     let statement = tokio::time::timeout(STORE_LIMIT, async {
-        let statement = client.prepare_cached(SQL).await?;
+        let statement = client.prepare_cached(&sql).await?;
         let sent = Instant::now();
         let row = client
             .query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs, &SWEEP_GRACE.as_secs_f64()])
@@ -129,15 +132,17 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
 /// # Errors
 /// If the database can't be reached.
 pub async fn renew(database: &Database, owner: i64, published_through: i64) -> Result<bool, DatabaseError> {
-    const SQL: &str = "
+    let sql = format!(
+        "
         UPDATE intake_owners
         SET seen_at = clock_timestamp(), published_through = greatest(published_through, $2)
-        WHERE id = $1
-        RETURNING NOT retired";
+        WHERE id = $1 AND {DURABLE}
+        RETURNING NOT retired"
+    );
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let row = client.query_opt(SQL, &[&owner, &published_through]).await?;
+                let row = client.query_opt(&sql, &[&owner, &published_through]).await?;
                 row.map_or(Ok(false), |row| row.try_get(0))
             })
         })
@@ -149,13 +154,15 @@ pub async fn renew(database: &Database, owner: i64, published_through: i64) -> R
 /// # Errors
 /// If the database can't be reached.
 pub async fn retire(database: &Database, owner: i64) -> Result<Option<RetiredOwner>, DatabaseError> {
-    const SQL: &str = "
-        WITH own AS (SELECT id FROM intake_owners WHERE id = $1 FOR UPDATE)
+    let sql = format!(
+        "
+        WITH own AS (SELECT id FROM intake_owners WHERE id = $1 AND {DURABLE} FOR UPDATE)
         UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
         FROM own WHERE o.id = own.id
-        RETURNING o.id, o.published_through";
+        RETURNING o.id, o.published_through"
+    );
     database
-        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(SQL, &[&owner]).await?) }))
+        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(&sql, &[&owner]).await?) }))
         .await
 }
 
@@ -167,18 +174,20 @@ pub async fn retire_silent(
     database: &Database,
     silence: Duration,
 ) -> Result<Option<RetiredOwner>, DatabaseError> {
-    const SQL: &str = "
+    let sql = format!(
+        "
         WITH silent AS (
             SELECT id FROM intake_owners
-            WHERE seen_at < clock_timestamp() - make_interval(secs => $1)
+            WHERE seen_at < clock_timestamp() - make_interval(secs => $1) AND {DURABLE}
             ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
         )
         UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
         FROM silent WHERE o.id = silent.id
-        RETURNING o.id, o.published_through";
+        RETURNING o.id, o.published_through"
+    );
     let seconds = silence.as_secs_f64();
     database
-        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(SQL, &[&seconds]).await?) }))
+        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(&sql, &[&seconds]).await?) }))
         .await
 }
 
@@ -191,13 +200,15 @@ fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, tok
 /// # Errors
 /// If the database can't be reached.
 pub async fn abandon(database: &Database, owner: i64, published_through: i64) -> Result<(), DatabaseError> {
-    const SQL: &str = "
+    let sql = format!(
+        "
         UPDATE intake_owners
         SET seen_at = '-infinity', published_through = greatest(published_through, $2)
-        WHERE id = $1";
+        WHERE id = $1 AND {DURABLE}"
+    );
     database
         .bulk(LIMIT, |client| {
-            Box::pin(async move { client.execute(SQL, &[&owner, &published_through]).await.map(drop) })
+            Box::pin(async move { client.execute(&sql, &[&owner, &published_through]).await.map(drop) })
         })
         .await
 }
@@ -207,9 +218,9 @@ pub async fn abandon(database: &Database, owner: i64, published_through: i64) ->
 /// # Errors
 /// If the database can't be reached.
 pub async fn forget(database: &Database, owner: i64) -> Result<(), DatabaseError> {
-    const SQL: &str = "DELETE FROM intake_owners WHERE id = $1 AND retired";
+    let sql = format!("DELETE FROM intake_owners WHERE id = $1 AND retired AND {DURABLE}");
     database
-        .bulk(LIMIT, |client| Box::pin(async move { client.execute(SQL, &[&owner]).await.map(drop) }))
+        .bulk(LIMIT, |client| Box::pin(async move { client.execute(&sql, &[&owner]).await.map(drop) }))
         .await
 }
 
@@ -252,13 +263,15 @@ pub async fn outbox(
 /// # Errors
 /// If the database can't be reached.
 pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, DatabaseError> {
-    const SQL: &str = "
+    let sql = format!(
+        "
         WITH forgotten AS MATERIALIZED (
             SELECT p.stamp_id, s.object_cid, s.time_tolerance, s.created_date
             FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
             WHERE p.sweep_after <= clock_timestamp()
               AND s.created_date + make_interval(mins => s.time_tolerance, secs => $1) <= clock_timestamp()
               AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
+              AND {DURABLE}
             LIMIT $2 FOR UPDATE OF p SKIP LOCKED
         ), put_off AS (
             UPDATE pending_stamps p
@@ -266,11 +279,11 @@ pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, Databa
                 sweep_after = clock_timestamp() + make_interval(secs => $1) * power(2, least(p.sweeps + 1, 11))
             FROM forgotten f WHERE p.stamp_id = f.stamp_id
         )
-        SELECT object_cid, time_tolerance, created_date FROM forgotten";
+        SELECT object_cid, time_tolerance, created_date FROM forgotten");
     let rows = database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let rows = client.query(SQL, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?;
+                let rows = client.query(&sql, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?;
                 rows.iter()
                     .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
                     .collect::<Result<Vec<(String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
