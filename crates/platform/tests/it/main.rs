@@ -1,5 +1,7 @@
 //! What both services stand on, on a real PostgreSQL and a real Kafka.
 
+mod crashes;
+mod durability;
 mod intake;
 mod message_records;
 mod messages;
