@@ -17,7 +17,7 @@ use domain::batch::ledger::OffsetLedgers;
 use domain::batch::pending::{Admission, Message, PendingSet, Ticket};
 use domain::batch::policy::{BatchLimits, Decision, Trigger, decide};
 use platform::clock::{Clock, PostgresClock};
-use platform::postgres::processing::Member;
+use platform::postgres::processing::{MadeBatch, Member};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -359,22 +359,23 @@ impl Pipeline {
         self.metrics.commit_duration.observe(took.as_secs_f64());
         if let Some((sent, processed_at, received)) = processed.clock {
             self.clock.observe(sent, processed_at, received);
-            for (member, _) in members.iter().zip(&processed.won).filter(|(_, won)| **won) {
-                if triggers[member.batch] == Trigger::Deadline {
-                    let late = (processed_at - member.stamp.due()).num_microseconds().unwrap_or(i64::MAX);
-                    self.metrics.lateness.observe(late as f64 / 1e6);
-                }
+        }
+        for (member, processed_at) in members.iter().zip(&processed.won) {
+            let is_late = triggers[member.batch] == Trigger::Deadline;
+            if let Some(processed_at) = processed_at.filter(|_| is_late) {
+                let late = (processed_at - member.stamp.due()).num_microseconds().unwrap_or(i64::MAX);
+                self.metrics.lateness.observe(late as f64 / 1e6);
             }
         }
-        let won = processed.won.iter().filter(|won| **won).count();
+        let won = processed.won.iter().flatten().count();
         self.metrics.messages.with_label_values(&["processed"]).inc_by(won as u64);
         self.metrics
             .messages
             .with_label_values(&["duplicate"])
             .inc_by((members.len() - won - refused) as u64);
         self.metrics.messages.with_label_values(&["dead"]).inc_by(*refused as u64);
-        for &(batch, id, size) in &processed.batches {
-            let trigger = triggers[batch].as_str();
+        for &MadeBatch { id, trigger, size } in &processed.batches {
+            let trigger = trigger.as_str();
             self.metrics.batches.with_label_values(&[trigger]).inc();
             self.metrics.batch_size.observe(size as f64);
             tracing::debug!(batch.id = id, batch.size = size, trigger, "batch committed");

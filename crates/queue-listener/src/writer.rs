@@ -53,15 +53,16 @@ impl Writer {
         triggers: &[Trigger],
     ) -> Result<Written, Unwritable> {
         const STEP: &str = "batches can't be written";
-        let processed = Processed { won: vec![false; members.len()], batches: Vec::new(), clock: None };
+        let processed = Processed { won: vec![None; members.len()], batches: Vec::new(), clock: None };
         let mut written = Written { processed, refused: 0 };
         // What has to be written still, the next part last.
         let mut parts: Vec<Range<usize>> = std::iter::once(0..members.len()).collect();
         let mut backoff = Backoff::default();
+        let mut lost = false;
         while let Some(part) = parts.pop() {
             let some = members[part.clone()].to_vec();
             let result =
-                processing::process(&self.database, some, triggers, &self.listener, &self.topic).await;
+                processing::process(&self.database, some, triggers, &self.listener, &self.topic, lost).await;
             match result {
                 Ok(processed) => {
                     backoff = Backoff::default();
@@ -76,6 +77,7 @@ impl Writer {
                     return Err(Unwritable { step: STEP, source });
                 }
                 Err(error) => {
+                    lost |= !error.had_no_effect();
                     wait(STEP, &error, &mut backoff).await;
                     let too_slow = matches!(error, DatabaseError::Timeout(_)) && part.len() > 1;
                     if too_slow { parts.extend(divide(members, part)) } else { parts.push(part) }

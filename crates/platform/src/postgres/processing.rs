@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use deadpool_postgres::Client;
 use domain::batch::policy::Trigger;
 use domain::stamp::Stamp;
+use tokio_postgres::types::ToSql;
 
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
@@ -19,23 +21,34 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub struct Member {
     /// The stamp with the values of the event.
     pub stamp: Stamp,
-    /// Where the event was read.
+    /// Partition of the event.
     pub partition: i32,
-    /// The same.
+    /// Offset of the event.
     pub offset: i64,
-    /// The batch it goes into, as an index into the triggers.
+    /// Batch that it goes into, as an index into the triggers.
     pub batch: usize,
 }
 
 /// What the database made of the batches.
 #[derive(Debug)]
 pub struct Processed {
-    /// For each member, by position: whether it was processed by this statement.
-    pub won: Vec<bool>,
-    /// The batches that were made: index into the triggers, number, size.
-    pub batches: Vec<(usize, i64, usize)>,
-    /// The server's time when they were made, if any was, with when the statement was sent and answered.
+    /// When each member was processed, by position; `None` for one that somebody else has processed.
+    pub won: Vec<Option<DateTime<Utc>>>,
+    /// The batches that were made.
+    pub batches: Vec<MadeBatch>,
+    /// The server's time when this call made batches, if it did, with when it was asked and answered.
     pub clock: Option<(Instant, DateTime<Utc>, Instant)>,
+}
+
+/// A batch that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeBatch {
+    /// Its number.
+    pub id: i64,
+    /// Why it left.
+    pub trigger: Trigger,
+    /// How many stamps it holds.
+    pub size: usize,
 }
 
 /// Returns those of the ids whose stamps are processed.
@@ -69,6 +82,10 @@ pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSe
 /// Rows are locked and inserted in the order of their keys throughout: two replicas that meet wait for each
 /// other instead of deadlocking.
 ///
+/// After an answer that was lost, by a broken connection or because this side gave a slow statement up, the members
+/// may be in batches already. With `after_lost_answer` those of this very listener and these very records count as
+/// won: nobody else has told of them.
+///
 /// # Errors
 /// Whatever the database says; then nothing was processed, or the answer was lost and a second try finds out.
 pub async fn process(
@@ -77,59 +94,104 @@ pub async fn process(
     triggers: &[Trigger],
     listener: &str,
     topic: &str,
+    after_lost_answer: bool,
 ) -> Result<Processed, DatabaseError> {
-    let sql = statement();
-    let count = members.len();
-    let triggers: Vec<&'static str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
-    let (listener, topic) = (listener.to_owned(), topic.to_owned());
+    let columns = Columns::of(&members, triggers, listener, topic);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let ids: Vec<&str> =
-                    members.iter().map(|member| member.stamp.object_cid().as_str()).collect();
-                let tolerances: Vec<i32> =
-                    members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect();
-                let dates: Vec<DateTime<Utc>> =
-                    members.iter().map(|member| member.stamp.created_date()).collect();
-                let partitions: Vec<i32> = members.iter().map(|member| member.partition).collect();
-                let offsets: Vec<i64> = members.iter().map(|member| member.offset).collect();
-                let batches: Vec<i32> = members.iter().map(|member| member.batch as i32).collect();
-                let statement = client.prepare_cached(&sql).await?;
-                let sent = Instant::now();
-                let row = client
-                    .query_one(
-                        &statement,
-                        &[
-                            &ids,
-                            &tolerances,
-                            &dates,
-                            &partitions,
-                            &offsets,
-                            &batches,
-                            &triggers,
-                            &listener,
-                            &topic,
-                        ],
-                    )
-                    .await?;
-                let received = Instant::now();
-                let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
-                let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
-                let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
-                let mut won = vec![false; count];
-                for ordinal in ordinals {
-                    won[ordinal as usize - 1] = true;
+                let mut processed = columns.process(client).await?;
+                if after_lost_answer && processed.won.contains(&None) {
+                    columns.recover(client, &mut processed).await?;
                 }
-                let batches = indexes
-                    .into_iter()
-                    .zip(numbers)
-                    .zip(sizes)
-                    .map(|((index, number), size)| (index as usize, number, size as usize))
-                    .collect();
-                Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
+                Ok(processed)
             })
         })
         .await
+}
+
+/// The parameters of the statements, column by column.
+struct Columns {
+    ids: Vec<String>,
+    tolerances: Vec<i32>,
+    dates: Vec<DateTime<Utc>>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    batches: Vec<i32>,
+    triggers: Vec<Trigger>,
+    listener: String,
+    topic: String,
+}
+
+impl Columns {
+    fn of(members: &[Member], triggers: &[Trigger], listener: &str, topic: &str) -> Self {
+        Self {
+            ids: members.iter().map(|member| member.stamp.object_cid().as_str().to_owned()).collect(),
+            tolerances: members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect(),
+            dates: members.iter().map(|member| member.stamp.created_date()).collect(),
+            partitions: members.iter().map(|member| member.partition).collect(),
+            offsets: members.iter().map(|member| member.offset).collect(),
+            batches: members.iter().map(|member| member.batch as i32).collect(),
+            triggers: triggers.to_vec(),
+            listener: listener.to_owned(),
+            topic: topic.to_owned(),
+        }
+    }
+
+    async fn process(&self, client: &Client) -> Result<Processed, tokio_postgres::Error> {
+        let Self { ids, tolerances, dates, partitions, offsets, batches, triggers, listener, topic } = self;
+        let names: Vec<&str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
+        let statement = client.prepare_cached(&statement()).await?;
+        let sent = Instant::now();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [ids, tolerances, dates, partitions, offsets, batches, &names, listener, topic];
+        let row = client.query_one(&statement, &parameters).await?;
+        let received = Instant::now();
+        let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
+        let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
+        let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
+        let mut won = vec![None; ids.len()];
+        for ordinal in ordinals {
+            won[ordinal as usize - 1] = processed_at;
+        }
+        let made = |((index, id), size): ((i32, i64), i32)| MadeBatch {
+            id,
+            trigger: triggers[index as usize],
+            size: size as usize,
+        };
+        let batches = indexes.into_iter().zip(numbers).zip(sizes).map(made).collect();
+        Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
+    }
+
+    /// Finds what an earlier try has processed, whose answer was lost.
+    async fn recover(&self, client: &Client, processed: &mut Processed) -> Result<(), tokio_postgres::Error> {
+        const SQL: &str = "
+            SELECT i.ordinal, b.processed_at, b.id, i.batch, b.size
+            FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int4[]) WITH ORDINALITY
+                AS i (object_cid, kafka_partition, kafka_offset, batch, ordinal)
+            JOIN stamps s ON s.object_cid = i.object_cid
+            JOIN processed_stamps p ON p.stamp_id = s.id
+                AND p.kafka_partition = i.kafka_partition AND p.kafka_offset = i.kafka_offset
+            JOIN batches b ON b.id = p.batch_id AND b.listener = $5 AND b.topic = $6
+            ORDER BY b.id";
+        let Self { ids, partitions, offsets, batches, listener, topic, triggers, .. } = self;
+        let statement = client.prepare_cached(SQL).await?;
+        let parameters: [&(dyn ToSql + Sync); 6] = [ids, partitions, offsets, batches, listener, topic];
+        for row in client.query(&statement, &parameters).await? {
+            let won = &mut processed.won[row.try_get::<_, i64>(0)? as usize - 1];
+            if won.is_some() {
+                continue;
+            }
+            *won = row.try_get(1)?;
+            let (id, index, size): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+            let trigger = triggers[index as usize];
+            // In order of the batches, so the members of one come together.
+            if processed.batches.last().is_none_or(|last| last.id != id) {
+                processed.batches.push(MadeBatch { id, trigger, size: size as usize });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The statement that processes batches.

@@ -62,7 +62,7 @@ async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_
 
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let batch = members(ids.iter().copied(), ids.len());
-    processing::process(&pool, batch, &[MinBatchSize], "one", "t").await.expect("processed");
+    processing::process(&pool, batch, &[MinBatchSize], "one", "t", false).await.expect("processed");
     let pool = world.crash().await;
     let processed = processing::processed_among(&pool, &ids).await.expect("looked up").len();
 

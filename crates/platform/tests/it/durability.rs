@@ -48,7 +48,9 @@ async fn write(pool: &Database) {
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
     intake::renew(pool, owner, 2).await.expect("renewed");
     intake::sweep(pool, 10).await.expect("swept");
-    processing::process(pool, members(["a", "new"], 2), &[MinBatchSize], "l", "t").await.expect("processed");
+    processing::process(pool, members(["a", "new"], 2), &[MinBatchSize], "l", "t", false)
+        .await
+        .expect("processed");
     intake::abandon(pool, owner, 2).await.expect("abandoned");
     intake::retire_silent(pool, Duration::from_secs(5)).await.expect("asked").expect("it was given up");
     intake::retire(pool, owner).await.expect("retired");
@@ -127,8 +129,8 @@ async fn a_stricter_isolation_as_the_database_s_default_changes_nothing_for_writ
         let (pool, ids) = (database.pool(), ids.clone());
         writers.push(tokio::spawn(async move {
             let members = members(ids.iter().map(String::as_str), 10);
-            let result = processing::process(&pool, members, &[MinBatchSize; 3], "w", "t").await;
-            result.map(|processed| processed.won.iter().filter(|won| **won).count())
+            let result = processing::process(&pool, members, &[MinBatchSize; 3], "w", "t", false).await;
+            result.map(|processed| processed.won.iter().flatten().count())
         }));
     }
     // One of them waits for the table, the others for its stamps.

@@ -1,10 +1,16 @@
 //! The statement that processes batches: who wins, and that nobody deadlocks.
 
+use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
+use platform::postgres::processing::Processed;
 use platform::postgres::{intake, processing};
 use test_support::TestDatabase;
 
 use crate::values::{members, numbered};
+
+fn wins(processed: &Processed) -> Vec<bool> {
+    processed.won.iter().map(Option::is_some).collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
@@ -13,16 +19,17 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     let owner = intake::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
 
-    let first = processing::process(&pool, members(["b", "a"], 2), &[MinBatchSize], "one", "t").await;
+    let first = processing::process(&pool, members(["b", "a"], 2), &[MinBatchSize], "one", "t", false).await;
     let first = first.expect("processed");
-    assert_eq!(first.won, [true, true]);
+    assert_eq!(wins(&first), [true, true]);
     // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
     let again = members(["a", "b", "c", "a", "new"], 2);
-    let again = processing::process(&pool, again, &[MinBatchSize, MinBatchSize, Deadline], "two", "t").await;
+    let again =
+        processing::process(&pool, again, &[MinBatchSize, MinBatchSize, Deadline], "two", "t", false).await;
     let again = again.expect("processed");
-    assert_eq!(again.won, [false, false, true, false, true]);
-    let made: Vec<(usize, usize)> = again.batches.iter().map(|(index, _, size)| (*index, *size)).collect();
-    assert_eq!(made, [(1, 1), (2, 1)]);
+    assert_eq!(wins(&again), [false, false, true, false, true]);
+    let made: Vec<(Trigger, usize)> = again.batches.iter().map(|batch| (batch.trigger, batch.size)).collect();
+    assert_eq!(made, [(MinBatchSize, 1), (Deadline, 1)]);
 
     assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
@@ -47,8 +54,8 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
         writers.push(tokio::spawn(async move {
             let forwards = ids.iter().map(String::as_str);
             let order = if writer % 2 == 0 { members(forwards, 10) } else { members(forwards.rev(), 10) };
-            let result = processing::process(&pool, order, &[MinBatchSize; 30], "w", "t").await;
-            result.expect("no deadlock").won.iter().filter(|won| **won).count()
+            let result = processing::process(&pool, order, &[MinBatchSize; 30], "w", "t", false).await;
+            result.expect("no deadlock").won.iter().flatten().count()
         }));
     }
     let mut won = 0;
@@ -61,4 +68,44 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
         database.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").await,
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_these_very_records() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
+    let batches = || members(["a", "b", "c"], 2);
+    let triggers = [MinBatchSize, Deadline];
+    // Its answer is lost, so to say.
+    let lost = processing::process(&pool, batches(), &triggers, "one", "t", false).await.expect("processed");
+
+    let told = processing::process(&pool, batches(), &triggers, "one", "t", true).await.expect("asked");
+    assert_eq!(wins(&told), [true; 3]);
+    assert_eq!((told.won[2], told.batches), (lost.won[2], lost.batches));
+    assert!(told.clock.is_none(), "nothing was made now");
+
+    // What is new is processed beside it.
+    let mut more = members(["a", "b", "c", "d"], 2);
+    let told = processing::process(&pool, more.clone(), &triggers, "one", "t", true).await.expect("asked");
+    assert_eq!(wins(&told), [true; 4]);
+    assert_eq!(told.batches.len(), 3);
+
+    for member in &mut more {
+        member.offset += 10;
+    }
+    let others = [
+        ("two", "t", batches(), true),
+        ("one", "u", batches(), true),
+        ("one", "t", more, true),
+        ("one", "t", batches(), false),
+    ];
+    for (listener, topic, members, after_lost_answer) in others {
+        let told = processing::process(&pool, members, &triggers, listener, topic, after_lost_answer).await;
+        let told = told.expect("asked");
+        assert!(!wins(&told).contains(&true), "{listener} {topic} {after_lost_answer}");
+        assert_eq!(told.batches, []);
+    }
+    assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
 }
