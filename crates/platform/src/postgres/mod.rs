@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use deadpool_postgres::QueueMode;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 
 pub use self::error::{DatabaseError, ErrorClass, Failure};
 use self::tls::Target;
@@ -52,6 +53,8 @@ impl Database {
         let invalid = |error: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", error);
         let bulk = deadpool_postgres::Pool::builder(target.bulk_manager())
             .max_size(bulk_size)
+            // The connection that was used last knows its statements and their tables best.
+            .queue_mode(QueueMode::Lifo)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|error| invalid(&error))?;
@@ -65,6 +68,7 @@ impl Database {
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let diesel = deadpool::Pool::builder(manager)
             .max_size(settings.pool_size - bulk_size)
+            .queue_mode(QueueMode::Lifo)
             .runtime(::deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|error| invalid(&error))?;
@@ -134,6 +138,21 @@ impl Database {
         let deadline = tokio::time::Instant::now() + QUESTION_LIMIT;
         let client = self.bulk_client(deadline).await?;
         finish(client, deadline, question).await
+    }
+
+    /// Opens all bulk connections and has each run what `statement` does.
+    ///
+    /// # Errors
+    /// As for [`bulk`](Self::bulk).
+    async fn on_every_bulk_connection<F>(&self, limit: Duration, statement: F) -> Result<(), DatabaseError>
+    where
+        F: for<'c> Fn(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<(), tokio_postgres::Error>>,
+    {
+        let deadline = tokio::time::Instant::now() + limit;
+        let all = (0..self.bulk.status().max_size).map(|_| self.bulk_client(deadline));
+        let clients = try_join_all(all).await?;
+        try_join_all(clients.into_iter().map(|client| finish(client, deadline, &statement))).await?;
+        Ok(())
     }
 
     async fn bulk_client(

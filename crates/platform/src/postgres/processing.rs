@@ -51,23 +51,42 @@ pub struct MadeBatch {
     pub size: usize,
 }
 
+const PROCESSED_AMONG: &str = "
+    SELECT s.object_cid
+    FROM unnest($1::text[]) AS i (object_cid)
+    JOIN stamps s ON s.object_cid = i.object_cid
+    JOIN processed_stamps p ON p.stamp_id = s.id";
+
 /// Returns those of the ids whose stamps are processed.
 ///
 /// # Errors
 /// Whatever the database says.
 pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSet<String>, DatabaseError> {
-    const SQL: &str = "
-        SELECT s.object_cid
-        FROM unnest($1::text[]) AS i (object_cid)
-        JOIN stamps s ON s.object_cid = i.object_cid
-        JOIN processed_stamps p ON p.stamp_id = s.id";
     let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let statement = client.prepare_cached(SQL).await?;
+                let statement = client.prepare_cached(PROCESSED_AMONG).await?;
                 let rows = client.query(&statement, &[&ids]).await?;
                 rows.iter().map(|row| row.try_get(0)).collect()
+            })
+        })
+        .await
+}
+
+/// Opens the connections for bulk statements and has each run a listener's statements on nothing. Otherwise the first
+/// batches of a process wait for connections, for tables to be looked up and for statements to be planned.
+///
+/// # Errors
+/// Whatever the database says; it mends nothing to try again.
+pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
+    database
+        .on_every_bulk_connection(LIMIT, |client| {
+            Box::pin(async move {
+                Columns::of(&[], &[], "", "").process(client).await?;
+                let ids: [&str; 0] = [];
+                client.query(&client.prepare_cached(PROCESSED_AMONG).await?, &[&ids.as_slice()]).await?;
+                Ok(())
             })
         })
         .await

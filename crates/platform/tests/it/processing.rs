@@ -109,3 +109,20 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     }
     assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_the_last_one() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    processing::warm_up(&pool).await.expect("warm");
+    // What a session has run last, as the server tells it.
+    let warm = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND query LIKE '%JOIN processed_stamps p ON%' AND pid <> pg_backend_pid()";
+    assert_eq!(database.number(warm).await, 4);
+    assert_eq!(pool.connections(), (0, 4, 0));
+    for _ in 0..5 {
+        pool.sample_clock().await.expect("the time");
+    }
+    assert_eq!(database.number(warm).await, 3, "one of them has been used since");
+    assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
+}
