@@ -1,8 +1,8 @@
 //! The cases that the listener's rule was first written down with, on a hand-moved clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::batch::Position;
-use domain::batch::pending::{Message, PendingSet};
+use domain::batch::heart::Position;
+use domain::batch::pending::{PendingSet, PendingStamp};
 use domain::batch::policy::{BatchLimits, Decision, Trigger, decide};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
@@ -32,9 +32,9 @@ impl Listener {
             self.now - TimeDelta::minutes(minutes_ago),
         )
         .expect("a valid due time");
-        let position = Position { partition: 0, assignment: 1, offset: self.offset };
+        let position = Position { partition: 0, lap: 1, offset: self.offset };
         self.offset += 1;
-        self.pending.insert(Message { stamp, position }, |_| true);
+        self.pending.insert(PendingStamp { stamp, position }, |_| true);
     }
 
     fn minutes_pass(&mut self, minutes: i64) {

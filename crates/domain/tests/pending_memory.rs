@@ -3,8 +3,8 @@
 #![cfg(target_os = "linux")]
 
 use chrono::{DateTime, TimeDelta};
-use domain::batch::Position;
-use domain::batch::pending::{Message, PendingSet};
+use domain::batch::heart::Position;
+use domain::batch::pending::{PendingSet, PendingStamp};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 const MESSAGES: i64 = 1_000_000;
@@ -35,7 +35,7 @@ fn a_million_waiting_messages_fit_in_150_megabytes() {
             start + TimeDelta::microseconds(offset),
         )
         .expect("a valid due time");
-        set.insert(Message { stamp, position: Position { partition: 0, assignment: 1, offset } }, |_| true);
+        set.insert(PendingStamp { stamp, position: Position { partition: 0, lap: 1, offset } }, |_| true);
     }
     let used = resident_bytes() - before;
     println!("{MESSAGES} waiting messages take {used} bytes");

@@ -1,18 +1,20 @@
 //! Puts the listener together, and takes it apart in order.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use domain::batch::heart;
 use platform::admin;
 use platform::clock::{Clock, PostgresClock};
 use platform::health::{Health, wait_for_database};
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::TopicSpec;
 use platform::metrics::database_connections;
-use platform::postgres::Database;
+use platform::postgres::{Database, processing};
 use platform::shutdown::CancellationToken;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
@@ -21,11 +23,11 @@ use tokio::task::JoinHandle;
 use crate::consumer::{Channels, Consumer};
 use crate::messages;
 use crate::metrics::Metrics;
-use crate::pipeline;
 use crate::settings::Settings;
+use crate::shell;
 use crate::writer::Writer;
 
-/// Chunks between the poll thread and the pipeline.
+/// Chunks between the poll thread and the heart.
 const CHUNKS: usize = 4;
 /// What a stop keeps back from its time to end the servers and the process in.
 const RESERVE: Duration = Duration::from_millis(500);
@@ -159,9 +161,10 @@ async fn stamps(
     let topic = settings.topics.stamp_topic;
     let channels = Channels { fetched: fetched_sender, control: control_sender, joined };
     let as_clock: Arc<dyn Clock> = clock.clone();
-    let consumer =
+    // So that the first batches are as quick as the others. Where it fails they are slower, and that is all.
+    let _cold = processing::warm_up(&database).await;
+    let (consumer, committer) =
         Consumer::start(&settings.kafka, &settings.group_id, &topic, channels, as_clock, metrics.clone())?;
-    let consumer = Arc::new(consumer);
     tracing::info!(
         listener = settings.instance_id,
         group = settings.group_id,
@@ -172,35 +175,37 @@ async fn stamps(
         max_batch_size = settings.limits.max(),
         "listening"
     );
-    let parts = pipeline::Parts {
-        limits: settings.limits,
+    let heart = heart::Settings { limits: settings.limits, horizon: None, seed: seed(&settings.instance_id) };
+    let parts = shell::Parts {
+        settings: heart,
         clock,
         writer: Arc::new(Writer { database, kafka: settings.kafka, listener: settings.instance_id, topic }),
-        consumer: Arc::clone(&consumer),
+        committer,
         metrics,
         fetched,
         control,
     };
-    let mut pipeline = tokio::spawn(pipeline::run(parts, stop.clone()));
+    let mut shell = tokio::spawn(shell::run(parts, stop.clone()));
     let stopped = async {
         stop.cancelled().await;
         tokio::time::sleep(patience).await;
     };
     let frontiers = tokio::select! {
-        ended = &mut pipeline => ended.context("the pipeline panicked")?,
+        ended = &mut shell => ended.context("the heart panicked")?,
         () = stopped => {
             tracing::warn!("the write under way did not end in time; it is taken up by the next listener");
-            pipeline.abort();
+            shell.abort();
             Ok(Vec::new())
         }
     };
-    // The pipeline's own hold on the consumer has ended with it.
-    while !pipeline.is_finished() {
-        tokio::task::yield_now().await;
-    }
     let last = frontiers.as_ref().cloned().unwrap_or_default();
-    if let Some(consumer) = Arc::into_inner(consumer) {
-        consumer.close(last, patience).await;
-    }
+    consumer.close(last, patience).await;
     frontiers.map(drop)
+}
+
+/// Listeners of different names try again at different moments.
+fn seed(instance_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    instance_id.hash(&mut hasher);
+    hasher.finish()
 }

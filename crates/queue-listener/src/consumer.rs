@@ -1,7 +1,7 @@
 //! The poll thread of stamps: reads records, serves rebalances, and commits frontiers.
 //!
 //! librdkafka runs its callbacks on the thread that polls, so this thread always polls. It waits for nothing
-//! but, for a bounded time, the pipeline: with the channel full it pauses its partitions and goes on polling.
+//! but, for a bounded time, the shell: with the channel full it pauses its partitions and goes on polling.
 
 mod callbacks;
 #[cfg(test)]
@@ -9,64 +9,51 @@ mod tests;
 mod watchdog;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use domain::batch::heart::{Assignment, Chunk, Commit, Record};
 use platform::clock::Clock;
 use platform::kafka::KafkaSettings;
-use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message as _, Offset};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
-use self::callbacks::{Assignments, Callbacks, Shared};
+use self::callbacks::{Callbacks, Shared};
 use self::watchdog::Watchdog;
 
 use crate::metrics::Metrics;
 use crate::polling::{
-    CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, commit, member,
+    CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, commit, member,
 };
-use crate::record::Record;
+use crate::record::{Other, decode};
 
-/// Records that were read together.
-#[derive(Debug, Default)]
-pub(crate) struct Fetched {
-    pub(crate) records: Vec<Record>,
-    /// Partitions that were read to their end for the first time in this assignment.
-    pub(crate) ends: Vec<(i32, u32)>,
-}
-
-/// What happens to partitions. It reaches the pipeline before any record that was read after it.
+/// What happens to partitions.
 #[derive(Debug)]
 pub(crate) enum Control {
-    /// Partitions were assigned, each under a number of its own.
-    Assigned(Vec<(i32, u32)>),
-    /// Partitions are taken away. The reply carries what may be committed for them.
-    Revoked {
-        partitions: Vec<i32>,
-        /// They are somebody else's already: nothing may be committed.
-        lost: bool,
-        reply: mpsc::Sender<Frontiers>,
-    },
-    /// What is committed, as far as the client knows: less than it was told if a rebalance refused that.
-    Committed(Frontiers),
+    /// Partitions were assigned.
+    Assigned(Vec<Assignment>),
+    /// Partitions are taken away. `reply` takes what may be committed for them; there is none if they are somebody
+    /// else's already.
+    Revoked { assignments: Vec<Assignment>, lost: bool, reply: Option<mpsc::Sender<Vec<Commit>>> },
+    /// What is committed, as far as the client knows.
+    Known(Vec<Commit>),
 }
 
 /// How long a partition that has records may be silent: far longer than a fetch, a rebalance or a new leader takes.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Partitions and the offsets that may be committed for them.
-pub(crate) type Frontiers = Vec<(i32, i64)>;
-
 /// A running consumer.
 pub(crate) struct Consumer {
-    client: CurrentClient,
-    stop: Arc<OnceLock<Frontiers>>,
+    stop: mpsc::Sender<Vec<Commit>>,
     ended: oneshot::Receiver<()>,
 }
+
+/// Commits offsets for a running consumer.
+pub(crate) struct Committer(CurrentClient);
 
 /// The client that is in use; a fresh one may take its place.
 #[derive(Clone, Default)]
@@ -84,7 +71,7 @@ impl CurrentClient {
 
 /// What the poll thread works with.
 pub(crate) struct Channels {
-    pub(crate) fetched: Sender<Fetched>,
+    pub(crate) fetched: Sender<Chunk<Other>>,
     pub(crate) control: UnboundedSender<Control>,
     /// Set once the group has given this member its first assignment, empty or not.
     pub(crate) joined: Arc<AtomicBool>,
@@ -102,47 +89,54 @@ impl Consumer {
         channels: Channels,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Committer)> {
         let Channels { fetched, control, joined } = channels;
-        let assignments = Mutex::<Assignments>::default();
-        let standstill = Standstill::new(metrics.unreadable.clone());
-        let shared = Shared { topic: topic.to_owned(), control, joined, metrics, standstill, assignments };
         let clients = Clients {
             kafka: kafka.clone(),
             group_id: group_id.to_owned(),
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(topic, control, joined, metrics)),
             silence: SILENCE,
         };
         Self::start_with(clients, fetched, clock)
     }
 
-    fn start_with(clients: Clients, fetched: Sender<Fetched>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    fn start_with(
+        clients: Clients,
+        fetched: Sender<Chunk<Other>>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<(Self, Committer)> {
         let watched = clients.connect()?;
         let current = CurrentClient::default();
         current.set(&watched.client);
-        let (stop, (ended_sender, ended)) = (Arc::new(OnceLock::new()), oneshot::channel());
-        let consumer = Self { client: current.clone(), stop: Arc::clone(&stop), ended };
+        let ((stop, stopped), (ended_sender, ended)) = (mpsc::channel(), oneshot::channel());
+        let committer = Committer(current.clone());
         let runtime = tokio::runtime::Handle::current();
-        let poller = Poller { clients, watched, current, fetched, clock, stop, runtime };
+        let poller = Poller { clients, watched, current, fetched, clock, stopped, last: None, runtime };
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             poller.run();
             let _nobody_waits = ended_sender.send(());
         })?;
-        Ok(consumer)
+        Ok((Self { stop, ended }, committer))
     }
 
-    /// Commits frontiers without waiting; what fails shows in [`Control::Committed`].
-    pub(crate) fn commit(&self, frontiers: &Frontiers) {
-        if let Some(client) = self.client.get() {
-            commit(&client, &client.context().shared.offsets(frontiers), CommitMode::Async);
-        }
-    }
-
-    /// Commits the last frontiers, leaves the group and ends the thread; gives up after `patience`, or a few seconds.
-    pub(crate) async fn close(self, frontiers: Frontiers, patience: Duration) {
-        let _first_stop = self.stop.set(frontiers);
+    /// Commits what may be committed last, leaves the group and ends the thread; gives up after `patience`, or a few
+    /// seconds.
+    pub(crate) async fn close(self, frontiers: Vec<Commit>, patience: Duration) {
+        let _thread_is_gone = self.stop.send(frontiers);
         if tokio::time::timeout(CLOSE_PATIENCE.min(patience), self.ended).await.is_err() {
             tracing::warn!("the group was not left in time; its broker will notice");
+        }
+    }
+}
+
+impl Committer {
+    /// Commits what is still ours without waiting; what fails shows in [`Control::Known`].
+    pub(crate) fn commit(&self, commits: &[Commit]) {
+        if let Some(client) = self.0.get() {
+            let shared = &client.context().shared;
+            // The lock lasts until the commit is sent: a rebalance that takes a partition away comes before or after.
+            let reader = shared.reader();
+            commit(&client, &shared.offsets(&reader.still_ours(commits)), CommitMode::Async);
         }
     }
 }
@@ -165,14 +159,21 @@ struct Watched {
 impl Clients {
     /// Subscribes with a new client.
     fn connect(&self) -> anyhow::Result<Watched> {
-        const DEFAULTS: [(&str, &str); 5] = [
-            ("session.timeout.ms", "10000"),
-            ("heartbeat.interval.ms", "3000"),
+        const DEFAULTS: [(&str, &str); 7] = [
+            // What a killed listener had waits for so long. It is the least that brokers allow unless they are told to.
+            ("session.timeout.ms", "6000"),
+            // Members learn of a rebalance by their heartbeats, and each of its two rounds waits for all of them.
+            ("heartbeat.interval.ms", "500"),
             // The default of a second halves the rate once the local queue has been full.
             ("fetch.queue.backoff.ms", "10"),
             // Bounds how long a backlog's last records wait for the word that there are no more.
             ("fetch.wait.max.ms", "100"),
-            ("queued.max.messages.kbytes", "32768"),
+            // A pause throws away what is fetched ahead: a few chunks keep the reading going, and more would be fetched
+            // again and again. The first is for each partition, the second for the client, the third for one answer's
+            // share of a partition.
+            ("queued.min.messages", "4000"),
+            ("queued.max.messages.kbytes", "4096"),
+            ("fetch.message.max.bytes", "262144"),
         ];
         let client: BaseConsumer<Callbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
             .set("enable.partition.eof", "true")
@@ -212,15 +213,17 @@ struct Poller {
     clients: Clients,
     watched: Watched,
     current: CurrentClient,
-    fetched: Sender<Fetched>,
+    fetched: Sender<Chunk<Other>>,
     clock: Arc<dyn Clock>,
-    stop: Arc<OnceLock<Frontiers>>,
+    stopped: mpsc::Receiver<Vec<Commit>>,
+    /// What may be committed last, once that is known.
+    last: Option<Vec<Commit>>,
     runtime: tokio::runtime::Handle,
 }
 
 impl Poller {
     fn run(mut self) {
-        while !self.stopping() {
+        while !self.is_stopping() {
             if self.watched.stuck.load(Ordering::Acquire) {
                 match self.with_a_fresh_client() {
                     Ok(poller) => self = poller,
@@ -232,27 +235,42 @@ impl Poller {
             }
             self.rewind();
             self.clients.shared.standstill.forget_old();
-            let mut chunk = Fetched::default();
+            let mut chunk = Chunk { records: Vec::new(), ends: Vec::new() };
             self.fetch(POLL, &mut chunk);
             let nothing = chunk.records.is_empty() && chunk.ends.is_empty();
             if !nothing && !self.hand_over(chunk) {
                 break;
             }
         }
-        if let Some(frontiers) = self.stop.get() {
-            commit(self.client(), &self.clients.shared.offsets(frontiers), CommitMode::Sync);
+        // Nobody takes records any more; whoever did says soon what may be committed.
+        while !self.is_stopping() {
+            self.fetch(POLL, &mut Chunk { records: Vec::new(), ends: Vec::new() });
         }
+        let last = self.clients.shared.reader().still_ours(&self.last.take().unwrap_or_default());
+        commit(self.client(), &self.clients.shared.offsets(&last), CommitMode::Sync);
+    }
+
+    fn is_stopping(&mut self) -> bool {
+        match self.stopped.try_recv() {
+            Ok(frontiers) => self.last = Some(frontiers),
+            // Nobody will say.
+            Err(mpsc::TryRecvError::Disconnected) => {
+                self.last.get_or_insert_default();
+            }
+            Err(mpsc::TryRecvError::Empty) => {}
+        }
+        self.last.is_some()
     }
 
     fn with_a_fresh_client(self) -> anyhow::Result<Self> {
-        let Self { clients, watched, current, fetched, clock, stop, runtime } = self;
+        let Self { clients, watched, current, fetched, clock, stopped, last, runtime } = self;
         watched.close(&clients.shared);
         let watched = {
             let _runtime = runtime.enter();
             clients.connect()?
         };
         current.set(&watched.client);
-        Ok(Self { clients, watched, current, fetched, clock, stop, runtime })
+        Ok(Self { clients, watched, current, fetched, clock, stopped, last, runtime })
     }
 
     /// Goes back to the start of partitions that were made again; their lower offsets begin a new assignment.
@@ -276,24 +294,23 @@ impl Poller {
         &self.clients.shared.topic
     }
 
-    fn stopping(&self) -> bool {
-        self.stop.get().is_some()
-    }
-
     /// Waits for a record, then takes all that the client has fetched already, up to a chunk. It polls at least
     /// once, whatever the chunk holds: a poll also serves the group.
-    fn fetch(&self, wait: Duration, chunk: &mut Fetched) {
+    fn fetch(&self, wait: Duration, chunk: &mut Chunk<Other>) {
         let (mut wait, mut bytes) = (wait, 0);
         loop {
             match self.client().poll(wait) {
                 None => return,
                 Some(Ok(record)) => {
-                    let record = self.decode(&record);
-                    bytes += record.size();
-                    chunk.records.push(record);
+                    let Some(assignment) = self.clients.shared.note(&record) else { continue };
+                    let (content, size) = decode(&record, self.clock.now());
+                    bytes += size;
+                    chunk.records.push(Record { assignment, offset: record.offset(), content });
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    chunk.ends.extend(self.clients.shared.reached_end(partition));
+                    let shared = &self.clients.shared;
+                    let end = shared.reader().reached_end(partition, shared.elapsed());
+                    chunk.ends.extend(end);
                 }
                 Some(Err(error)) => self.clients.shared.standstill.report(&error),
             }
@@ -304,32 +321,28 @@ impl Poller {
         }
     }
 
-    fn decode(&self, record: &BorrowedMessage<'_>) -> Record {
-        let assignment = self.clients.shared.assignment_of(record);
-        Record::decode(record, assignment, self.clock.now())
-    }
-
-    /// Gives a chunk to the pipeline. Returns false once there is none any more.
-    fn hand_over(&self, chunk: Fetched) -> bool {
-        let room =
-            self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.fetched.reserve()).await });
-        match room {
+    /// Gives a chunk to the heart. Returns false once there is none any more, or a stop.
+    fn hand_over(&mut self, chunk: Chunk<Other>) -> bool {
+        let room = async { tokio::time::timeout(PATIENCE, self.fetched.reserve()).await };
+        match self.runtime.block_on(room) {
             Ok(Ok(permit)) => {
                 permit.send(chunk);
-                true
+                return true;
             }
-            Ok(Err(_closed)) => false,
-            Err(_full) => self.hand_over_paused(chunk),
+            Ok(Err(_closed)) => return false,
+            Err(_full) => {}
         }
+        self.hand_over_paused(chunk)
     }
 
-    /// The same while the pipeline is busy for long: the partitions are paused, the polling goes on.
-    fn hand_over_paused(&self, mut chunk: Fetched) -> bool {
-        tracing::debug!("the pipeline is busy; partitions are paused");
+    /// Gives a chunk to a heart that is busy for long: the partitions are paused, the polling goes on.
+    fn hand_over_paused(&mut self, mut chunk: Chunk<Other>) -> bool {
+        tracing::debug!("what was read can't be taken yet; partitions are paused");
         self.clients.shared.set_paused(true);
-        let mut pause = Pause::begin(self.client());
+        let client = Arc::clone(&self.watched.client);
+        let mut pause = Pause::begin(&*client);
         let delivered = loop {
-            if self.stopping() {
+            if self.is_stopping() {
                 break false;
             }
             // What was under way already comes all the same.

@@ -2,13 +2,12 @@
 //! messages, beside the stamps and independent of them.
 //!
 //! ```text
-//! consumer (one thread polls) ─► record (decode) ─► pipeline (pending → policy) ─► writer ─► PostgreSQL
-//!                                                        └─ frontier ─► consumer (offset commit)
+//! consumer (one thread polls) ─► record (decode) ─► shell ◄─► heart (decides) ─► writer ─► PostgreSQL
+//!                                                └─ frontier ─► consumer (offset commit)
 //!
 //! messages (another thread polls) ─► platform::messages ─► PostgreSQL
 //! ```
 
-mod alarm;
 pub mod app;
 pub mod cli;
 
@@ -17,12 +16,12 @@ mod dlq;
 mod made_again;
 mod messages;
 mod metrics;
-mod pipeline;
+mod poisoned;
 mod polling;
 mod record;
-mod replay;
 mod screening;
 pub mod settings;
+mod shell;
 mod stall;
 mod text;
 mod writer;

@@ -2,6 +2,7 @@
 //! name and goes on at the old topic's offset; Kafka's topic ids would tell, but the client library does not hand
 //! them out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -39,6 +40,44 @@ impl FirstRead {
         const STEP: i64 = 1_000;
         let newest = self.newest + STEP.max(2 * (self.newest - self.timestamp));
         Self { newest, ..self }
+    }
+}
+
+/// The first record that was read of each of a topic's partitions, where it has a timestamp.
+#[derive(Debug, Default)]
+pub(crate) struct FirstReads(BTreeMap<i32, FirstRead>);
+
+impl FirstReads {
+    /// Takes note of the first record of an assignment, or of one whose offset goes back. A log that was truncated still
+    /// has the records below.
+    pub(crate) fn note(&mut self, record: &BorrowedMessage<'_>) {
+        let partition = record.partition();
+        if self.0.get(&partition).is_some_and(|first| first.offset < record.offset()) {
+            return;
+        }
+        self.0.remove(&partition);
+        self.0.extend(FirstRead::of(record).map(|first| (partition, first)));
+    }
+
+    /// Forgets partitions that were taken away.
+    pub(crate) fn forget(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.0.remove(partition);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<FirstRead> {
+        self.0.values().cloned().collect()
+    }
+
+    /// Replaces what is remembered of a first read, unless there is another one by now.
+    pub(crate) fn remember(&mut self, raised: FirstRead) {
+        if let Some(known) = self.0.get_mut(&raised.partition)
+            && (known.offset, known.timestamp) == (raised.offset, raised.timestamp)
+        {
+            *known = raised;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! each partition is all that has to be known, and no ledger is needed.
 
 mod callbacks;
+mod patience;
 mod poller;
 mod watch;
 

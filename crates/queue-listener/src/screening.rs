@@ -1,70 +1,105 @@
-//! What the database says to a chunk before its stamps are admitted: dead letters are stored, replays settled, and
-//! stamps found that are processed already.
+//! What the database says to a chunk before its stamps are admitted: dead letters are stored, replays settled, distant
+//! stamps put into the table, and stamps found that are processed already.
 
 use std::collections::HashSet;
 
-use domain::batch::Position;
-use domain::batch::pending::Message;
-use platform::postgres::dead_letters::DeadLetter;
+use domain::batch::heart::{Position, Screened, Screening};
+use domain::batch::pending::PendingStamp;
+use platform::postgres::dead_letters::replays::Claim;
+use platform::postgres::dead_letters::{self, DeadLetter};
+use platform::postgres::processing;
 
-use crate::record::Record;
-use crate::replay::Replay;
-use crate::writer::{Unwritable, Writer};
-
-/// A chunk that is to be screened.
-#[derive(Default)]
-pub(crate) struct Chunk {
-    /// Partitions whose end it contains.
-    pub(crate) ends: Vec<(i32, u32)>,
-    /// Its stamps.
-    pub(crate) stamps: Vec<Message>,
-    /// Its dead letters.
-    pub(crate) letters: Vec<DeadLetter>,
-    /// Where those were read.
-    pub(crate) buried: Vec<Position>,
-    /// Those of its records that say they are replays.
-    pub(crate) replays: Vec<Replay>,
-}
+use crate::record::Other;
+use crate::writer::{Failed, Step, Writer, tell_of};
 
 /// A chunk that was screened.
-pub(crate) struct Screened {
-    /// As in the chunk.
-    pub(crate) ends: Vec<(i32, u32)>,
-    /// Its stamps.
-    pub(crate) stamps: Vec<Message>,
-    /// The ids of those that are processed.
-    pub(crate) processed: HashSet<String>,
-    /// The records that need nothing more: they are dead letters.
-    pub(crate) buried: Vec<Position>,
+pub(crate) struct Answer {
+    /// What the heart is told.
+    pub(crate) screened: Screened,
+    /// How many of its records are dead letters.
+    pub(crate) dead: usize,
 }
 
-impl Chunk {
-    /// Asks and tells the database, for as long as it takes.
-    ///
-    /// # Errors
-    /// If it refuses what no waiting mends.
-    pub(crate) async fn screen(mut self, writer: &Writer) -> Result<Screened, Unwritable> {
-        let replays = std::mem::take(&mut self.replays);
-        for (record, genuine) in writer.settle(replays).await? {
-            self.take(record, genuine);
-        }
-        let Self { ends, stamps, letters, buried, .. } = self;
-        let ids: Vec<String> =
-            stamps.iter().map(|message| message.stamp.object_cid().as_str().to_owned()).collect();
-        let (processed, burial) = tokio::join!(writer.processed_among(&ids), writer.bury(&letters));
-        burial?;
-        Ok(Screened { ends, stamps, processed: processed?, buried })
-    }
+/// What the records are that are no plain stamps.
+#[derive(Default)]
+struct Sorted {
+    /// Replays that have turned out to be stamps.
+    stamps: Vec<PendingStamp>,
+    /// Dead letters that have no row yet.
+    letters: Vec<DeadLetter>,
+    /// Where dead letters were read, those that have a row too.
+    buried: Vec<Position>,
+}
 
-    fn take(&mut self, record: Record, genuine: bool) {
-        match record {
-            Record::Stamp(message) => self.stamps.push(message),
-            Record::Dead(position, letter) => {
-                // Of a genuine replay the row is there.
-                self.letters.extend((!genuine).then_some(*letter));
-                self.buried.push(position);
+/// Screens a chunk once. What was done of it before a failure changes nothing when it is done again.
+///
+/// # Errors
+/// The step that failed; then the chunk is screened again.
+pub(crate) async fn screen(writer: &Writer, screening: &Screening<Other>) -> Result<Answer, Failed> {
+    let sorted = settle(writer, screening).await?;
+    let mut stamps = screening.stamps.clone();
+    stamps.extend(sorted.stamps);
+    let ids: Vec<&str> = stamps.iter().map(|waiting| waiting.stamp.object_cid().as_str()).collect();
+    let (processed, stored) =
+        tokio::join!(look_up(writer, &ids), store(writer, &sorted.letters, &screening.distant));
+    stored?;
+    let (processed, dead) = (processed?, sorted.buried.len());
+    let mut finished = sorted.buried;
+    finished.extend(screening.distant.iter().map(|waiting| waiting.position));
+    Ok(Answer { screened: Screened { ends: screening.ends.clone(), stamps, processed, finished }, dead })
+}
+
+/// Finds out which records repeat dead letters, settles those, and sorts everything by what becomes of it.
+async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted, Failed> {
+    let claims: Vec<Claim> = screening
+        .others
+        .iter()
+        .filter_map(|(_, other)| match other {
+            Other::Replay(replay) => Some(replay.claim.clone()),
+            Other::Dead(_) => None,
+        })
+        .collect();
+    let mut found = writer.recognise(&claims).await?.into_iter();
+    let (mut sorted, mut verdicts) = (Sorted::default(), Vec::new());
+    for (position, other) in &screening.others {
+        let (decoded, genuine) = match other {
+            Other::Dead(letter) => {
+                sorted.letters.push((**letter).clone());
+                sorted.buried.push(*position);
+                continue;
             }
-            Record::Replay(_) => {}
+            Other::Replay(replay) => {
+                let id = found.next().flatten();
+                verdicts.extend(id.map(|id| replay.verdict(id)));
+                (replay.decoded(id.is_some()), id.is_some())
+            }
+        };
+        match decoded.clone().sort(*position) {
+            Ok(waiting) => sorted.stamps.push(waiting),
+            Err(letter) => {
+                // Of a genuine replay the row is there.
+                sorted.letters.extend((!genuine).then_some(*letter));
+                sorted.buried.push(*position);
+            }
         }
     }
+    writer.pass(&verdicts).await?;
+    Ok(sorted)
+}
+
+async fn look_up(writer: &Writer, ids: &[&str]) -> Result<HashSet<String>, Failed> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let found = processing::processed_among(&writer.database, ids).await;
+    found.map_err(Failed::during(Step::LookUp))
+}
+
+async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[PendingStamp]) -> Result<(), Failed> {
+    if letters.is_empty() && distant.is_empty() {
+        return Ok(());
+    }
+    dead_letters::store(&writer.database, letters).await.map_err(Failed::during(Step::Bury))?;
+    letters.iter().for_each(tell_of);
+    Ok(())
 }

@@ -15,8 +15,15 @@ const TOLERATED: Duration = Duration::from_secs(5);
 impl Stall {
     /// Waits for something that the database has to do, however often it is tried.
     pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let _under_way = UnderWay::begin(self);
+        let _under_way = self.begin();
         work.await
+    }
+
+    /// Something that the database has to do is under way until the returned value is dropped.
+    pub(crate) fn begin(&self) -> UnderWay {
+        let begun = Instant::now();
+        self.begun().push(begun);
+        UnderWay { stall: self.clone(), begun }
     }
 
     /// For how many seconds the oldest has been under way, 0 if none is.
@@ -36,21 +43,14 @@ impl Stall {
     }
 }
 
-/// Ends with the work, and with its cancellation too.
-struct UnderWay<'a> {
-    stall: &'a Stall,
+/// What is under way ends when this is dropped, with a cancellation too.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    stall: Stall,
     begun: Instant,
 }
 
-impl<'a> UnderWay<'a> {
-    fn begin(stall: &'a Stall) -> Self {
-        let begun = Instant::now();
-        stall.begun().push(begun);
-        Self { stall, begun }
-    }
-}
-
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut begun = self.stall.begun();
         if let Some(index) = begun.iter().position(|other| *other == self.begun) {

@@ -4,11 +4,10 @@
 //! The three know nothing of each other's insides: the policy looks at counts and a due time, the pending
 //! set keeps order, the ledger keeps offsets.
 
+pub mod heart;
 pub mod ledger;
 pub mod pending;
 pub mod policy;
-#[cfg(test)]
-mod properties;
 
 /// Where a record was read: one assignment of a partition, and the offset in it.
 ///

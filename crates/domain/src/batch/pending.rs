@@ -11,13 +11,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
-use super::Position;
+use super::heart::Position;
 use super::policy::Waiting;
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 /// A stamp that was received and is not processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct PendingStamp {
     /// The stamp, with the values that its event carries.
     pub stamp: Stamp,
     /// Where its event was read.
@@ -37,8 +37,8 @@ pub enum Admission {
     ///
     /// Its offset may be completed at once: the first one's is still outstanding.
     Duplicate,
-    /// The same, but the first one was read in an assignment that has ended, so that nobody's committed offset
-    /// waits for it any more. It carries this position from now on.
+    /// One with this `object_cid` is known, but no committed offset waits for it any more: its assignment has ended, or
+    /// its record is gone from the log. It carries this position from now on.
     Rehomed,
 }
 
@@ -53,12 +53,13 @@ struct Slot {
     created: i64,
     offset: i64,
     partition: i32,
-    assignment: u32,
+    lap: u32,
     time_tolerance: TimeTolerance,
     /// Neighbours in order of arrival, while it waits.
     earlier: u32,
     later: u32,
     taken: bool,
+    doubtful: bool,
 }
 
 impl Slot {
@@ -69,7 +70,7 @@ impl Slot {
     }
 
     fn position(&self) -> Position {
-        Position { partition: self.partition, assignment: self.assignment, offset: self.offset }
+        Position { partition: self.partition, lap: self.lap, offset: self.offset }
     }
 }
 
@@ -118,16 +119,15 @@ impl Default for PendingSet {
 }
 
 impl PendingSet {
-    /// Offers a message, in O(log n). `is_current` tells whether a position's assignment still lasts.
-    pub fn insert(&mut self, message: Message, is_current: impl Fn(Position) -> bool) -> Admission {
-        let Message { stamp, position } = message;
+    /// Offers a message, in O(log n). `is_charged` tells whether a committed offset still waits for a position.
+    pub fn insert(&mut self, pending: PendingStamp, is_charged: impl Fn(Position) -> bool) -> Admission {
+        let PendingStamp { stamp, position } = pending;
         if let Some(slot) = self.slot_of(stamp.object_cid()) {
             let known = &mut self.slots[slot as usize];
-            if is_current(known.position()) {
+            if is_charged(known.position()) {
                 return Admission::Duplicate;
             }
-            (known.partition, known.assignment, known.offset) =
-                (position.partition, position.assignment, position.offset);
+            (known.partition, known.lap, known.offset) = (position.partition, position.lap, position.offset);
             return Admission::Rehomed;
         }
         let hash = self.hasher.hash_one(stamp.object_cid().as_str());
@@ -137,11 +137,12 @@ impl PendingSet {
             created: created_date.timestamp_micros(),
             offset: position.offset,
             partition: position.partition,
-            assignment: position.assignment,
+            lap: position.lap,
             time_tolerance,
             earlier: NONE,
             later: NONE,
             taken: false,
+            doubtful: false,
         }) as u32;
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_id
@@ -169,6 +170,12 @@ impl PendingSet {
     /// When the next waiting message falls due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.by_due.first().and_then(|due| DateTime::from_timestamp_micros(due.micros()))
+    }
+
+    /// When the next waiting message falls due whose partition is one of these.
+    pub fn next_due_where(&self, is_one: impl Fn(i32) -> bool) -> Option<DateTime<Utc>> {
+        let due = self.by_due.iter().find(|due| is_one(self.slots[due.slot as usize].partition))?;
+        DateTime::from_timestamp_micros(due.micros())
     }
 
     /// Sums up what the batching rule looks at. `due` is counted no further than `limit`.
@@ -204,14 +211,48 @@ impl PendingSet {
     ///
     /// # Panics
     /// If the ticket was finished before.
-    pub fn get(&self, ticket: Ticket) -> Message {
+    pub fn get(&self, ticket: Ticket) -> PendingStamp {
         let slot = &self.slots[ticket.0 as usize];
         let created_date = DateTime::from_timestamp_micros(slot.created).unwrap_or_default();
-        Message {
+        PendingStamp {
             stamp: Stamp::new(slot.object_cid.clone(), slot.time_tolerance, created_date)
                 .expect("these parts were a stamp before"),
             position: slot.position(),
         }
+    }
+
+    /// Where the event behind a ticket was read last.
+    ///
+    /// # Panics
+    /// If the ticket was finished before.
+    pub fn position(&self, ticket: Ticket) -> Position {
+        self.slots[ticket.0 as usize].position()
+    }
+
+    /// Tells whether the answer to an earlier write of a message was lost.
+    ///
+    /// # Panics
+    /// If the ticket was finished before.
+    pub fn is_doubtful(&self, ticket: Ticket) -> bool {
+        self.slots[ticket.0 as usize].doubtful
+    }
+
+    /// Lets a message that was taken wait again, before all others in order of arrival. With `doubtful` the answer to
+    /// its write was lost.
+    ///
+    /// # Panics
+    /// If the ticket was finished before.
+    pub fn put_back(&mut self, ticket: Ticket, doubtful: bool) {
+        let slot = ticket.0;
+        self.by_due.insert(self.due_of(slot));
+        let first = std::mem::replace(&mut self.first, slot);
+        match first {
+            NONE => self.last = slot,
+            first => self.slots[first as usize].earlier = slot,
+        }
+        let message = &mut self.slots[slot as usize];
+        (message.taken, message.earlier, message.later) = (false, NONE, first);
+        message.doubtful |= doubtful;
     }
 
     /// Forgets a message that was taken, and returns where its event was read last.
@@ -289,15 +330,15 @@ impl PendingSet {
 mod tests {
     use super::*;
 
-    fn message(id: &str, offset: i64) -> Message {
-        Message {
+    fn message(id: &str, offset: i64) -> PendingStamp {
+        PendingStamp {
             stamp: Stamp::new(
                 ObjectCid::parse(id.to_owned()).expect("a valid id"),
                 TimeTolerance::from_minutes(10).expect("a valid tolerance"),
                 DateTime::from_timestamp(1_700_000_000, 0).expect("a valid time"),
             )
             .expect("a valid due time"),
-            position: Position { partition: 0, assignment: 1, offset },
+            position: Position { partition: 0, lap: 1, offset },
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a database error means for whoever asked. Decided here once; the caller picks the reaction.
 
+pub use domain::batch::heart::Failure;
 use tokio::time::error::Elapsed;
 use tokio_postgres::error::Severity;
 
@@ -11,21 +12,6 @@ pub enum ErrorClass {
     /// The values are at fault (SQLSTATE class 22): the same statement without them would work.
     Data,
     /// Neither, so a mistake of ours or of the schema's: stop and say so.
-    Fatal,
-}
-
-/// Why something failed, as far as it matters to whoever tries again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The values are at fault; the statement had no effect.
-    Data,
-    /// The database can't or won't now: no connection, a lock, read-only, overload. It certainly had no effect.
-    Unavailable,
-    /// The statement itself took over its time. Where this side gave it up, it may still have its effect.
-    Slow,
-    /// The answer is lost, most often with the connection: whether there was an effect is not known.
-    Unanswered,
-    /// A mistake of ours or of the schema's; the statement had no effect.
     Fatal,
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Client;
+use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
-use domain::stamp::Stamp;
 use tokio_postgres::types::ToSql;
 
 use super::durable::DURABLE;
@@ -15,19 +15,6 @@ use super::{Database, DatabaseError};
 /// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
 /// can't keep up, and is tried again.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// One stamp of a batch, as its event told it.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The stamp with the values of the event.
-    pub stamp: Stamp,
-    /// Partition of the event.
-    pub partition: i32,
-    /// Offset of the event.
-    pub offset: i64,
-    /// Batch that it goes into, as an index into the triggers.
-    pub batch: usize,
-}
 
 /// What the database made of the batches.
 #[derive(Debug)]
@@ -83,7 +70,7 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
     database
         .on_every_bulk_connection(LIMIT, |client| {
             Box::pin(async move {
-                Columns::of(&[], &[], "", "").process(client).await?;
+                Columns::of(&[], "", "").process(client).await?;
                 let ids: [&str; 0] = [];
                 client.query(&client.prepare_cached(PROCESSED_AMONG).await?, &[&ids.as_slice()]).await?;
                 Ok(())
@@ -109,13 +96,12 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
 /// Whatever the database says; then nothing was processed, or the answer was lost and a second try finds out.
 pub async fn process(
     database: &Database,
-    members: Vec<Member>,
-    triggers: &[Trigger],
+    batches: &[Batch],
     listener: &str,
     topic: &str,
     after_lost_answer: bool,
 ) -> Result<Processed, DatabaseError> {
-    let columns = Columns::of(&members, triggers, listener, topic);
+    let columns = Columns::of(batches, listener, topic);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
@@ -124,6 +110,30 @@ pub async fn process(
                     columns.recover(client, &mut processed).await?;
                 }
                 Ok(processed)
+            })
+        })
+        .await
+}
+
+/// Processes stamps as one batch and takes that back: it only tells whether the database refuses them.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn probe(
+    database: &Database,
+    members: &[Member],
+    listener: &str,
+    topic: &str,
+) -> Result<(), DatabaseError> {
+    let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
+    let columns = Columns::of(&[batch], listener, topic);
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                client.batch_execute("BEGIN").await?;
+                let probed = columns.process(client).await;
+                client.batch_execute("ROLLBACK").await?;
+                probed.map(drop)
             })
         })
         .await
@@ -143,15 +153,17 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(members: &[Member], triggers: &[Trigger], listener: &str, topic: &str) -> Self {
+    fn of(batches: &[Batch], listener: &str, topic: &str) -> Self {
+        let members: Vec<&Member> = batches.iter().flat_map(|batch| &batch.members).collect();
+        let index = |(index, batch): (usize, &Batch)| std::iter::repeat_n(index as i32, batch.members.len());
         Self {
             ids: members.iter().map(|member| member.stamp.object_cid().as_str().to_owned()).collect(),
             tolerances: members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect(),
             dates: members.iter().map(|member| member.stamp.created_date()).collect(),
             partitions: members.iter().map(|member| member.partition).collect(),
             offsets: members.iter().map(|member| member.offset).collect(),
-            batches: members.iter().map(|member| member.batch as i32).collect(),
-            triggers: triggers.to_vec(),
+            batches: batches.iter().enumerate().flat_map(index).collect(),
+            triggers: batches.iter().map(|batch| batch.trigger).collect(),
             listener: listener.to_owned(),
             topic: topic.to_owned(),
         }

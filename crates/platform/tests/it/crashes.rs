@@ -8,7 +8,7 @@ use platform::settings::{DatabaseSettings, Secret};
 use test_support::OwnPostgres;
 use uuid::Uuid;
 
-use crate::values::{letter, members, message, numbered};
+use crate::values::{batches, letter, message, numbered};
 
 /// A server that would lose what it has just been told, if it were asked to.
 struct World {
@@ -61,8 +61,8 @@ async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_
     let stamps = intake::outbox(&pool, owner, 0, 100).await.expect("the outbox").len();
 
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let batch = members(ids.iter().copied(), ids.len());
-    processing::process(&pool, batch, &[MinBatchSize], "one", "t", false).await.expect("processed");
+    let batch = batches(ids.iter().copied(), ids.len(), &[MinBatchSize]);
+    processing::process(&pool, &batch, "one", "t", false).await.expect("processed");
     let pool = world.crash().await;
     let processed = processing::processed_among(&pool, &ids).await.expect("looked up").len();
 

@@ -11,7 +11,7 @@ use platform::postgres::{Database, dead_letters, intake, processing};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
 
-use crate::values::{letter, members, message, numbered};
+use crate::values::{batches, letter, message, numbered};
 
 /// Refuses every row that is written by a transaction with another setting, and notes what was written.
 async fn watch(database: &TestDatabase, default: &str, expected: &str) {
@@ -48,7 +48,7 @@ async fn write(pool: &Database) {
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
     intake::renew(pool, owner, 2).await.expect("renewed");
     intake::sweep(pool, 10).await.expect("swept");
-    processing::process(pool, members(["a", "new"], 2), &[MinBatchSize], "l", "t", false)
+    processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), "l", "t", false)
         .await
         .expect("processed");
     intake::abandon(pool, owner, 2).await.expect("abandoned");
@@ -128,8 +128,8 @@ async fn a_stricter_isolation_as_the_database_s_default_changes_nothing_for_writ
     for _ in 0..4 {
         let (pool, ids) = (database.pool(), ids.clone());
         writers.push(tokio::spawn(async move {
-            let members = members(ids.iter().map(String::as_str), 10);
-            let result = processing::process(&pool, members, &[MinBatchSize; 3], "w", "t", false).await;
+            let batches = batches(ids.iter().map(String::as_str), 10, &[MinBatchSize; 3]);
+            let result = processing::process(&pool, &batches, "w", "t", false).await;
             result.map(|processed| processed.won.iter().flatten().count())
         }));
     }

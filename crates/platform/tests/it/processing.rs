@@ -3,10 +3,10 @@
 use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
 use platform::postgres::processing::Processed;
-use platform::postgres::{intake, processing};
+use platform::postgres::{Failure, intake, processing};
 use test_support::TestDatabase;
 
-use crate::values::{members, numbered};
+use crate::values::{batches, numbered};
 
 fn wins(processed: &Processed) -> Vec<bool> {
     processed.won.iter().map(Option::is_some).collect()
@@ -19,13 +19,12 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     let owner = intake::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
 
-    let first = processing::process(&pool, members(["b", "a"], 2), &[MinBatchSize], "one", "t", false).await;
+    let first = processing::process(&pool, &batches(["b", "a"], 2, &[MinBatchSize]), "one", "t", false).await;
     let first = first.expect("processed");
     assert_eq!(wins(&first), [true, true]);
     // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
-    let again = members(["a", "b", "c", "a", "new"], 2);
-    let again =
-        processing::process(&pool, again, &[MinBatchSize, MinBatchSize, Deadline], "two", "t", false).await;
+    let again = batches(["a", "b", "c", "a", "new"], 2, &[MinBatchSize, MinBatchSize, Deadline]);
+    let again = processing::process(&pool, &again, "two", "t", false).await;
     let again = again.expect("processed");
     assert_eq!(wins(&again), [false, false, true, false, true]);
     let made: Vec<(Trigger, usize)> = again.batches.iter().map(|batch| (batch.trigger, batch.size)).collect();
@@ -53,8 +52,13 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
         let (pool, ids) = (database.pool(), ids.clone());
         writers.push(tokio::spawn(async move {
             let forwards = ids.iter().map(String::as_str);
-            let order = if writer % 2 == 0 { members(forwards, 10) } else { members(forwards.rev(), 10) };
-            let result = processing::process(&pool, order, &[MinBatchSize; 30], "w", "t", false).await;
+            let triggers = [MinBatchSize; 30];
+            let order = if writer % 2 == 0 {
+                batches(forwards, 10, &triggers)
+            } else {
+                batches(forwards.rev(), 10, &triggers)
+            };
+            let result = processing::process(&pool, &order, "w", "t", false).await;
             result.expect("no deadlock").won.iter().flatten().count()
         }));
     }
@@ -76,33 +80,33 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     let pool = database.pool();
     let owner = intake::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
-    let batches = || members(["a", "b", "c"], 2);
     let triggers = [MinBatchSize, Deadline];
+    let three = batches(["a", "b", "c"], 2, &triggers);
     // Its answer is lost, so to say.
-    let lost = processing::process(&pool, batches(), &triggers, "one", "t", false).await.expect("processed");
+    let lost = processing::process(&pool, &three, "one", "t", false).await.expect("processed");
 
-    let told = processing::process(&pool, batches(), &triggers, "one", "t", true).await.expect("asked");
+    let told = processing::process(&pool, &three, "one", "t", true).await.expect("asked");
     assert_eq!(wins(&told), [true; 3]);
     assert_eq!((told.won[2], told.batches), (lost.won[2], lost.batches));
     assert!(told.clock.is_none(), "nothing was made now");
 
     // What is new is processed beside it.
-    let mut more = members(["a", "b", "c", "d"], 2);
-    let told = processing::process(&pool, more.clone(), &triggers, "one", "t", true).await.expect("asked");
+    let mut more = batches(["a", "b", "c", "d"], 2, &triggers);
+    let told = processing::process(&pool, &more, "one", "t", true).await.expect("asked");
     assert_eq!(wins(&told), [true; 4]);
     assert_eq!(told.batches.len(), 3);
 
-    for member in &mut more {
+    for member in more.iter_mut().flat_map(|batch| &mut batch.members) {
         member.offset += 10;
     }
     let others = [
-        ("two", "t", batches(), true),
-        ("one", "u", batches(), true),
-        ("one", "t", more, true),
-        ("one", "t", batches(), false),
+        ("two", "t", &three, true),
+        ("one", "u", &three, true),
+        ("one", "t", &more, true),
+        ("one", "t", &three, false),
     ];
-    for (listener, topic, members, after_lost_answer) in others {
-        let told = processing::process(&pool, members, &triggers, listener, topic, after_lost_answer).await;
+    for (listener, topic, batches, after_lost_answer) in others {
+        let told = processing::process(&pool, batches, listener, topic, after_lost_answer).await;
         let told = told.expect("asked");
         assert!(!wins(&told).contains(&true), "{listener} {topic} {after_lost_answer}");
         assert_eq!(told.batches, []);
@@ -125,4 +129,21 @@ async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_th
     }
     assert_eq!(database.number(warm).await, 3, "one of them has been used since");
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_says_what_the_database_refuses_and_leaves_nothing_behind() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    database.refuse("stamps", "NEW.object_cid = 'bad'", "22000").await;
+    let probe = async |ids: &[&str]| {
+        let [batch] = &batches(ids.iter().copied(), ids.len(), &[Deadline])[..] else { unreachable!() };
+        processing::probe(&pool, &batch.members, "one", "t").await.map_err(|error| error.failure())
+    };
+    assert_eq!(probe(&["a", "b"]).await, Ok(()));
+    assert_eq!(probe(&["a", "bad"]).await, Err(Failure::Data));
+    assert_eq!(probe(&["a"]).await, Ok(()), "the connection serves as before");
+    for table in ["stamps", "processed_stamps", "batches"] {
+        assert_eq!(database.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
 }

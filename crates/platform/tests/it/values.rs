@@ -1,12 +1,13 @@
 //! Stamps, messages and dead letters for tests.
 
 use chrono::{DateTime, Utc};
+use domain::batch::heart::{Batch, Member};
+use domain::batch::policy::Trigger;
 use domain::message::{Message, topic_of};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::intake::Numbered;
 use platform::postgres::messages::NewMessage;
-use platform::postgres::processing::Member;
 use uuid::Uuid;
 
 pub(crate) fn stamp(object_cid: &str) -> Stamp {
@@ -23,17 +24,17 @@ pub(crate) fn numbered(first: i64, ids: &[&str]) -> Vec<Numbered> {
     ids.iter().zip(first..).map(|(id, seq)| Numbered { seq, stamp: stamp(id) }).collect()
 }
 
-/// Members of batches of `size`, in this order.
-pub(crate) fn members<'a>(ids: impl IntoIterator<Item = &'a str>, size: usize) -> Vec<Member> {
-    ids.into_iter()
-        .enumerate()
-        .map(|(index, id)| Member {
-            stamp: stamp(id),
-            partition: 0,
-            offset: index as i64,
-            batch: index / size,
-        })
-        .collect()
+/// Batches of `size` with these triggers, of these ids in their order.
+pub(crate) fn batches<'a>(
+    ids: impl IntoIterator<Item = &'a str>,
+    size: usize,
+    triggers: &[Trigger],
+) -> Vec<Batch> {
+    let member = |(offset, id)| Member { stamp: stamp(id), partition: 0, offset };
+    let members: Vec<Member> = (0..).zip(ids).map(member).collect();
+    let batch =
+        |(trigger, members): (&Trigger, &[Member])| Batch { trigger: *trigger, members: members.to_vec() };
+    triggers.iter().zip(members.chunks(size)).map(batch).collect()
 }
 
 /// A message in a user's own topic, partition 0.

@@ -1,4 +1,4 @@
-//! The poll thread on a real broker; the test stands in for the pipeline.
+//! The poll thread on a real broker; the test stands in for the heart.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -23,9 +23,11 @@ impl Clock for StandingClock {
 }
 
 struct Listening {
-    consumer: Consumer,
+    /// Its end is the end of the thread.
+    _consumer: Consumer,
+    client: CurrentClient,
     metrics: Metrics,
-    fetched: Receiver<Fetched>,
+    fetched: Receiver<Chunk<Other>>,
     control: UnboundedReceiver<Control>,
 }
 
@@ -37,18 +39,12 @@ impl Listening {
         let metrics = Metrics::register(&Registry::new()).expect("a registry of its own");
         let (control_sender, control) = channels::unbounded_channel();
         let (fetched_sender, fetched) = channels::channel(4);
-        let shared = Shared {
-            topic: topic.name().to_owned(),
-            control: control_sender,
-            joined: Arc::default(),
-            metrics: metrics.clone(),
-            standstill: Standstill::new(metrics.unreadable.clone()),
-            assignments: Mutex::default(),
-        };
+        let shared = Shared::new(topic.name(), control_sender, Arc::default(), metrics.clone());
         let group_id = topic.name().to_owned();
         let clients = Clients { kafka, group_id, shared: Arc::new(shared), silence };
         let consumer = Consumer::start_with(clients, fetched_sender, Arc::new(StandingClock));
-        Self { consumer: consumer.expect("a consumer"), metrics, fetched, control }
+        let (consumer, Committer(client)) = consumer.expect("a consumer");
+        Self { _consumer: consumer, client, metrics, fetched, control }
     }
 
     /// Waits for the next word about partitions that come or go. A revocation is answered with nothing to commit.
@@ -56,19 +52,21 @@ impl Listening {
         loop {
             let control = tokio::time::timeout(Duration::from_secs(30), self.control.recv()).await;
             match control.expect("within 30 s").expect("the thread runs") {
-                Control::Committed(_) => {}
-                Control::Revoked { partitions, lost, reply } => {
-                    reply.send(Frontiers::new()).expect("it is waited for");
-                    return Control::Revoked { partitions, lost, reply };
+                Control::Known(_) => {}
+                Control::Revoked { assignments, lost, reply } => {
+                    if let Some(reply) = &reply {
+                        reply.send(Vec::new()).expect("it is waited for");
+                    }
+                    return Control::Revoked { assignments, lost, reply };
                 }
                 assigned @ Control::Assigned(_) => return assigned,
             }
         }
     }
 
-    async fn assigned(&mut self) -> Vec<(i32, u32)> {
+    async fn assigned(&mut self) -> Vec<Assignment> {
         match self.control().await {
-            Control::Assigned(partitions) => partitions,
+            Control::Assigned(assignments) => assignments,
             other => panic!("{other:?}"),
         }
     }
@@ -96,14 +94,14 @@ async fn a_partition_that_has_records_and_is_silent_gets_a_fresh_consumer() {
     assert_eq!(listening.records().await, 1);
 
     // What a lost resume leaves behind.
-    let client = listening.consumer.client.get().expect("a client");
+    let client = listening.client.get().expect("a client");
     client.pause(&client.assignment().expect("an assignment")).expect("paused");
     drop(client);
     topic.send(None, Some(b"not heard"));
     topic.flush();
     assert!(matches!(listening.control().await, Control::Revoked { lost: false, .. }));
     let second = listening.assigned().await;
-    assert!(first[0].1 < second[0].1, "{first:?}, {second:?}");
+    assert!(first[0].number < second[0].number, "{first:?}, {second:?}");
     assert_eq!(listening.records().await, 2, "nothing was committed, so both are read");
     let silent = || async { listening.metrics.silent.get() };
     eventually("the word of it is taken back", silent, |silent| *silent == 0).await;
@@ -116,10 +114,10 @@ async fn a_partition_without_new_records_is_left_alone_however_silent_it_is() {
     topic.send(None, Some(b"the last one"));
     listening.assigned().await;
     assert_eq!(listening.records().await, 1);
-    let client = listening.consumer.client.get().expect("a client");
+    let client = listening.client.get().expect("a client");
     // Both partitions are under suspicion at once.
-    let suspects = client.context().shared.silent_for(Duration::ZERO);
-    assert_eq!(suspects.len(), 2);
+    let shared = &client.context().shared;
+    assert_eq!(shared.reader().suspects(Duration::ZERO, shared.elapsed()).len(), 2);
     let looks = || async { watchdog::silent(&client, &client.context().shared, Duration::ZERO) };
     eventually("everything was read", looks, Vec::is_empty).await;
     assert!(looks().await.is_empty());

@@ -51,9 +51,10 @@ impl Watchdog {
         // otherwise sleep through its heartbeats after that clock was set back.
         let _awake = client.assignment();
         let shared = &client.context().shared;
-        let Findings { made_again, raised } = made_again::find(client, &self.kafka, shared.first_reads());
+        let Findings { made_again, raised } =
+            made_again::find(client, &self.kafka, shared.first_reads().all());
         for first in raised {
-            shared.remember(first);
+            shared.first_reads().remember(first);
         }
         for first in made_again {
             let partition = first.partition;
@@ -64,7 +65,6 @@ impl Watchdog {
         if silent.is_empty() {
             return false;
         }
-        shared.note_silent(&silent);
         tracing::error!(
             partitions = ?silent,
             silence_secs = self.silence.as_secs(),
@@ -80,12 +80,14 @@ pub(super) fn silent(client: &Client, shared: &Shared, silence: Duration) -> Vec
     if shared.standstill.is_on() {
         return Vec::new();
     }
-    let suspects = shared.silent_for(silence);
+    let suspects = shared.reader().suspects(silence, shared.elapsed());
     // While the brokers are away nothing is wrong with the client.
-    let ends = suspects.iter().map(|(partition, _)| (shared.topic.as_str(), *partition, Offset::End));
+    let ends =
+        suspects.iter().map(|suspect| (shared.topic.as_str(), suspect.assignment.partition, Offset::End));
     let Ok(ends) = offsets(client, ends) else { return Vec::new() };
-    let has_records = |(partition, read_below): &(i32, i64)| {
-        offset_of(&ends, &shared.topic, *partition).is_some_and(|end| end > *read_below)
-    };
-    suspects.iter().filter(|suspect| has_records(suspect)).map(|(partition, _)| *partition).collect()
+    let end_of = |partition: i32| offset_of(&ends, &shared.topic, partition);
+    let mut reader = shared.reader();
+    let stuck = reader.convict(&suspects, end_of, silence, shared.elapsed());
+    shared.metrics.silent.set(reader.silent() as i64);
+    stuck
 }

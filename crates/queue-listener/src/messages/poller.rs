@@ -15,10 +15,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::callbacks::{Callbacks, Read};
+use super::patience::{Unwritable, patiently};
 use super::{Parts, watch};
 use crate::metrics::Metrics;
 use crate::polling::{CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member};
-use crate::writer::{Unwritable, patiently, tell_of};
+use crate::writer::tell_of;
 
 /// How often the thread looks after what no record brings up.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -60,8 +61,8 @@ impl Poller {
             // heartbeats: together this takes about two seconds.
             ("topic.metadata.refresh.interval.ms", "1000"),
             ("heartbeat.interval.ms", "1000"),
-            // What is fetched ahead counts for each partition, and there may be thousands: at most 64 KiB and one
-            // fetch of as much. A larger record comes alone.
+            // One fetch brings so much of each partition, and there may be thousands: 64 KiB, and as much in the client
+            // before it fetches again. A larger record comes alone.
             ("queued.max.messages.kbytes", "64"),
             ("fetch.message.max.bytes", "65536"),
             // One answer of a broker stays in memory until its last record is taken.

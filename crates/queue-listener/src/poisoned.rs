@@ -12,7 +12,7 @@ const IN_A_ROW: usize = 100;
 
 /// The recent fates of records, by partition.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct Poisoned {
     partitions: HashMap<i32, Recent>,
 }
 
@@ -25,7 +25,7 @@ struct Recent {
     raised: bool,
 }
 
-impl Alarm {
+impl Poisoned {
     /// Takes a record into account, in order of the offsets.
     pub(crate) fn note(&mut self, partition: i32, dead: bool) {
         let recent = self.partitions.entry(partition).or_default();
@@ -65,37 +65,37 @@ impl Alarm {
 mod tests {
     use super::*;
 
-    fn alarm(records: impl IntoIterator<Item = bool>) -> Alarm {
-        let mut alarm = Alarm::default();
-        records.into_iter().for_each(|dead| alarm.note(0, dead));
-        alarm
+    fn poisoned(records: impl IntoIterator<Item = bool>) -> Poisoned {
+        let mut poisoned = Poisoned::default();
+        records.into_iter().for_each(|dead| poisoned.note(0, dead));
+        poisoned
     }
 
     #[test]
     fn a_hundred_dead_in_a_row_raise_it_and_one_that_lives_ends_it() {
-        assert_eq!(alarm([true; 99]).raised(), 0);
-        let mut alarm = alarm([true; 100]);
-        assert_eq!(alarm.raised(), 1);
-        alarm.note(0, false);
-        assert_eq!(alarm.raised(), 0);
+        assert_eq!(poisoned([true; 99]).raised(), 0);
+        let mut poisoned = poisoned([true; 100]);
+        assert_eq!(poisoned.raised(), 1);
+        poisoned.note(0, false);
+        assert_eq!(poisoned.raised(), 0);
     }
 
     #[test]
     fn more_than_a_fifth_of_the_last_thousand_raise_it() {
         let one_in = |n: usize| move |record: usize| record.is_multiple_of(n);
-        assert_eq!(alarm((0..1_000).map(one_in(5))).raised(), 0, "exactly a fifth");
-        assert_eq!(alarm((0..999).map(one_in(4))).raised(), 0, "too few to tell");
-        assert_eq!(alarm((0..1_000).map(one_in(4))).raised(), 1);
+        assert_eq!(poisoned((0..1_000).map(one_in(5))).raised(), 0, "exactly a fifth");
+        assert_eq!(poisoned((0..999).map(one_in(4))).raised(), 0, "too few to tell");
+        assert_eq!(poisoned((0..1_000).map(one_in(4))).raised(), 1);
         let recovered = (0..1_000).map(one_in(4)).chain(std::iter::repeat_n(false, 300));
-        assert_eq!(alarm(recovered).raised(), 0);
+        assert_eq!(poisoned(recovered).raised(), 0);
     }
 
     #[test]
     fn partitions_are_told_apart() {
-        let mut alarm = alarm([true; 100]);
-        alarm.note(1, false);
-        assert_eq!(alarm.raised(), 1);
-        alarm.forget(0);
-        assert_eq!(alarm.raised(), 0);
+        let mut poisoned = poisoned([true; 100]);
+        poisoned.note(1, false);
+        assert_eq!(poisoned.raised(), 1);
+        poisoned.forget(0);
+        assert_eq!(poisoned.raised(), 0);
     }
 }
