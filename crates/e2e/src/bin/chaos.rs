@@ -24,9 +24,12 @@ struct Chaos {
     /// How many stamps are sent.
     #[arg(long, default_value_t = 100_000)]
     stamps: usize,
-    /// Over how many seconds.
-    #[arg(long, default_value_t = 120)]
-    seconds: u64,
+    /// For how many seconds there are faults.
+    #[arg(long, default_value_t = 45)]
+    faults: u64,
+    /// For how many seconds there are none, before and after.
+    #[arg(long, default_value_t = 40)]
+    calm: u64,
     /// How many listeners share the work.
     #[arg(long, default_value_t = 3)]
     replicas: usize,
@@ -42,8 +45,14 @@ const MAX: i32 = 1_000;
 const BATCHES: [(&str, &str); 2] = [("MIN_BATCH_SIZE", "1000"), ("MAX_BATCH_SIZE", "1000")];
 /// How long a listener stands still.
 const STILL: Duration = Duration::from_secs(15);
-/// How long a fault may be felt after its end: the session's timeout, the rebalance, the reading again.
-const AFTERMATH: Duration = Duration::from_secs(13);
+/// How long a fault may be felt after its end: the session's timeout of 6 s, the rebalance, the reading again.
+const AFTERMATH: Duration = Duration::from_secs(9);
+
+impl Chaos {
+    fn seconds(&self) -> u64 {
+        self.faults + 2 * self.calm
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -69,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
     let began: f64 = seconds_now(&world).await;
     let started = Instant::now();
     let load =
-        tokio::spawn(send(Arc::clone(&world), url, seed, chaos.stamps, Duration::from_secs(chaos.seconds)));
+        tokio::spawn(send(Arc::clone(&world), url, seed, chaos.stamps, Duration::from_secs(chaos.seconds())));
     let windows = strike(&world, &mut listeners, &chaos, seed, started).await;
     let acknowledged = load.await?;
     let processed = "SELECT count(*) FROM processed_stamps";
@@ -79,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
         .await;
     println!(
         "all processed {:.1} s after the last was sent",
-        started.elapsed().as_secs_f64() - chaos.seconds as f64
+        started.elapsed().as_secs_f64() - chaos.seconds() as f64
     );
     report(&world, acknowledged, began, &windows).await
 }
@@ -141,8 +150,8 @@ async fn strike(
     let mut random = StdRng::seed_from_u64(seed);
     let mut windows = Vec::new();
     let mut still: Vec<Option<Instant>> = vec![None; listeners.len()];
-    // A calm third at the start and at the end tells the difference.
-    let (first, last) = (chaos.seconds / 3, chaos.seconds * 2 / 3);
+    // Calm at the start and at the end tells the difference.
+    let (first, last) = (chaos.calm, chaos.calm + chaos.faults);
     let mut next = started + Duration::from_secs(first);
     while next < started + Duration::from_secs(last) {
         let waking = still.iter().flatten().min().copied();
