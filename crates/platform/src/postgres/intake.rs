@@ -79,7 +79,8 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
         WITH owner AS MATERIALIZED (
             SELECT id FROM intake_owners WHERE id = $1 AND NOT retired AND {DURABLE} FOR KEY SHARE
         ), input AS MATERIALIZED (
-            SELECT * FROM unnest($2::text[], $3::int4[], $4::timestamptz[], $5::int8[])
+            SELECT i.*, i.created_date + make_interval(mins => i.time_tolerance) AS due_at
+            FROM unnest($2::text[], $3::int4[], $4::timestamptz[], $5::int8[])
                 AS i (object_cid, time_tolerance, created_date, seq)
         ), made AS (
             INSERT INTO stamps (object_cid, time_tolerance, created_date)
@@ -89,10 +90,9 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
             ON CONFLICT (object_cid) DO NOTHING
             RETURNING id, object_cid
         ), queued AS (
-            INSERT INTO pending_stamps (stamp_id, owner, seq, sweep_after)
-            SELECT m.id, $1, i.seq,
-                greatest(i.created_date + make_interval(mins => i.time_tolerance), clock_timestamp())
-                    + make_interval(secs => $6)
+            INSERT INTO pending_stamps (stamp_id, owner, seq, due_at, sweep_after)
+            SELECT m.id, $1, i.seq, i.due_at,
+                greatest(i.due_at, clock_timestamp()) + make_interval(secs => $6)
             FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
             RETURNING seq
         )

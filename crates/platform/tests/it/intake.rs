@@ -37,6 +37,18 @@ async fn ids_that_are_taken_are_told_by_their_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pending_row_says_when_its_stamp_is_due_and_older_binaries_may_leave_that_out() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    assert_eq!(store(&pool, owner, 1, &["a"]).await, Some(vec![1]));
+    let due = "SELECT count(*) FROM pending_stamps p JOIN stamp_states s ON s.process_after = p.due_at
+               WHERE s.object_cid = 'a' AND p.stored_at BETWEEN now() - interval '1 min' AND now()";
+    assert_eq!(database.number(due).await, 1);
+    database.run("INSERT INTO pending_stamps (stamp_id, owner, seq) VALUES (1000, 1, 2)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_stored_under_a_retired_owner() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
