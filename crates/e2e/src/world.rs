@@ -133,6 +133,12 @@ impl World {
         Some((status, answer.text().await.ok()?))
     }
 
+    /// The server's time, as an event tells it.
+    pub async fn now(&self) -> String {
+        let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+        self.database.query(sql, &[]).await[0].get(0)
+    }
+
     /// Every stamp is processed, in exactly one batch, and the batches say what they hold.
     pub async fn every_stamp_is_in_one_batch(&self, count: i64) {
         self.every_stamp_is_in_one_batch_of(count, 10).await;

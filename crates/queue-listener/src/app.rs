@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use domain::batch::heart;
 use platform::admin;
 use platform::clock::{Clock, PostgresClock};
 use platform::health::{Health, wait_for_database};
 use platform::kafka::reachability::{self, Reachability};
-use platform::kafka::topics::TopicSpec;
+use platform::kafka::topics::{TopicSpec, retention};
 use platform::metrics::database_connections;
 use platform::postgres::{Database, processing};
 use platform::shutdown::CancellationToken;
@@ -161,6 +162,9 @@ async fn stamps(
     let topic = settings.topics.stamp_topic;
     let channels = Channels { fetched: fetched_sender, control: control_sender, joined };
     let as_clock: Arc<dyn Clock> = clock.clone();
+    // What lies beyond is stored in the table: half of the topic's retention is left for whoever reads it next.
+    let retention = retention(&settings.kafka.client_config(), &topic).await;
+    let horizon = retention.and_then(|kept| TimeDelta::from_std(kept / 2).ok());
     // So that the first batches are as quick as the others. Where it fails they are slower, and that is all.
     let _cold = processing::warm_up(&database).await;
     let (consumer, committer) =
@@ -175,7 +179,7 @@ async fn stamps(
         max_batch_size = settings.limits.max(),
         "listening"
     );
-    let heart = heart::Settings { limits: settings.limits, horizon: None, seed: seed(&settings.instance_id) };
+    let heart = heart::Settings { limits: settings.limits, horizon, seed: seed(&settings.instance_id) };
     let parts = shell::Parts {
         settings: heart,
         clock,

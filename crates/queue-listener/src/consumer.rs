@@ -305,7 +305,8 @@ impl Poller {
                     let Some(assignment) = self.clients.shared.note(&record) else { continue };
                     let (content, size) = decode(&record, self.clock.now());
                     bytes += size;
-                    chunk.records.push(Record { assignment, offset: record.offset(), content });
+                    let timestamp = record.timestamp().to_millis().unwrap_or(-1);
+                    chunk.records.push(Record { assignment, offset: record.offset(), timestamp, content });
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     let shared = &self.clients.shared;

@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
-use domain::batch::heart::{Position, Screened, Screening};
+use domain::batch::heart::{Distant, Position, Screened, Screening};
 use domain::batch::pending::PendingStamp;
+use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::dead_letters::replays::Claim;
-use platform::postgres::dead_letters::{self, DeadLetter};
-use platform::postgres::processing;
+use platform::postgres::{distant, processing};
 
 use crate::record::Other;
 use crate::writer::{Failed, Step, Writer, tell_of};
@@ -45,7 +45,7 @@ pub(crate) async fn screen(writer: &Writer, screening: &Screening<Other>) -> Res
     stored?;
     let (processed, dead) = (processed?, sorted.buried.len());
     let mut finished = sorted.buried;
-    finished.extend(screening.distant.iter().map(|waiting| waiting.position));
+    finished.extend(screening.distant.iter().map(|distant| distant.waiting.position));
     Ok(Answer { screened: Screened { ends: screening.ends.clone(), stamps, processed, finished }, dead })
 }
 
@@ -95,11 +95,12 @@ async fn look_up(writer: &Writer, ids: &[&str]) -> Result<HashSet<String>, Faile
     found.map_err(Failed::during(Step::LookUp))
 }
 
-async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[PendingStamp]) -> Result<(), Failed> {
+async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[Distant]) -> Result<(), Failed> {
     if letters.is_empty() && distant.is_empty() {
         return Ok(());
     }
-    dead_letters::store(&writer.database, letters).await.map_err(Failed::during(Step::Bury))?;
+    let stored = distant::store(&writer.database, &writer.topic, letters, distant).await;
+    stored.map_err(Failed::during(Step::Bury))?;
     letters.iter().for_each(tell_of);
     Ok(())
 }

@@ -94,8 +94,8 @@ async fn a_stop_with_a_hundred_thousand_waiting_is_clean_and_what_waits_is_there
     let world = World::new().await;
     let patient = [("MIN_BATCH_SIZE", "1000000"), ("MAX_BATCH_SIZE", "1000000")];
     let (mut first, first_url) = world.listener_with_url(&patient).await;
-    (0..WAITING)
-        .for_each(|id| world.topic.send_stamp(&format!("waits-{id}"), 500_000, "2026-01-01T00:00:00Z"));
+    let now = world.now().await;
+    (0..WAITING).for_each(|id| world.topic.send_stamp(&format!("waits-{id}"), 10_000, &now));
     world.topic.flush();
     let all_wait = Some(WAITING as f64);
     let waiting = |url: String| {

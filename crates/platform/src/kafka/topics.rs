@@ -102,6 +102,25 @@ pub async fn ensure(config: &ClientConfig, spec: &TopicSpec) -> anyhow::Result<(
     warn_of_early_deletion(&maker.0, spec).await
 }
 
+/// How long a topic is taken to keep its records if that can't be asked: the default of brokers.
+const USUAL_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Asks how long a topic keeps its records; `None` if it keeps them for ever. A broker that does not say is taken to
+/// have the default of 7 days.
+pub async fn retention(config: &ClientConfig, topic: &str) -> Option<Duration> {
+    let asked = async {
+        let admin: AdminClient<DefaultClientContext> = config.create().ok()?;
+        let described =
+            admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(LIMIT)).await.ok()?;
+        let resource = described.into_iter().next()?.ok()?;
+        resource.get("retention.ms")?.value.as_ref()?.parse::<i64>().ok()
+    };
+    match asked.await {
+        Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+        None => Some(USUAL_RETENTION),
+    }
+}
+
 async fn warn_of_early_deletion(
     admin: &AdminClient<DefaultClientContext>,
     spec: &TopicSpec,

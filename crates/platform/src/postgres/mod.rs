@@ -7,6 +7,7 @@
 
 pub mod batches;
 pub mod dead_letters;
+pub mod distant;
 mod durable;
 pub mod error;
 pub mod intake;

@@ -242,7 +242,7 @@ fn statement() -> String {
             ORDER BY p.stamp_id FOR UPDATE OF p
         ), taken AS (
             DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
-            RETURNING l.ordinal, l.stamp_id
+            RETURNING l.ordinal, l.stamp_id, p.kafka_partition AS own_partition, p.kafka_offset AS own_offset
         ), made AS (
             INSERT INTO stamps (object_cid, time_tolerance, created_date)
             SELECT i.object_cid, i.time_tolerance, i.created_date
@@ -252,9 +252,9 @@ fn statement() -> String {
             ON CONFLICT (object_cid) DO NOTHING
             RETURNING object_cid, id
         ), won AS MATERIALIZED (
-            SELECT t.stamp_id, i.* FROM taken t JOIN input i ON i.ordinal = t.ordinal
+            SELECT t.stamp_id, t.own_partition, t.own_offset, i.* FROM taken t JOIN input i ON i.ordinal = t.ordinal
             UNION ALL
-            SELECT m.id, i.* FROM made m JOIN input i ON i.object_cid = m.object_cid
+            SELECT m.id, NULL, NULL, i.* FROM made m JOIN input i ON i.object_cid = m.object_cid
         ), sized AS MATERIALIZED (
             SELECT batch, count(*)::int4 AS size FROM won GROUP BY batch ORDER BY batch
         ), numbered AS MATERIALIZED (
@@ -266,7 +266,8 @@ fn statement() -> String {
         ), joined AS (
             INSERT INTO processed_stamps
                 (stamp_id, batch_id, time_tolerance, created_date, kafka_partition, kafka_offset)
-            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date, w.kafka_partition, w.kafka_offset
+            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date,
+                coalesce(w.own_partition, w.kafka_partition), coalesce(w.own_offset, w.kafka_offset)
             FROM won w JOIN numbered n ON n.batch = w.batch
             ORDER BY w.stamp_id
         )

@@ -10,7 +10,7 @@ use queue_listener::settings::Settings;
 use test_support::{TestDatabase, TestTopic, eventually, stack};
 
 /// Longer than any test runs.
-pub(crate) const LONG: i32 = 10_000;
+pub(crate) const LONG: i32 = 1_000;
 
 /// What a test works with.
 pub(crate) struct World {

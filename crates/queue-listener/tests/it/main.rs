@@ -2,6 +2,7 @@
 
 mod batching;
 mod dead_letters;
+mod distant;
 mod dlq;
 mod harness;
 mod messages;

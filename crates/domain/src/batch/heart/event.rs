@@ -57,6 +57,8 @@ pub struct Record<X> {
     pub assignment: Assignment,
     /// Kafka's offset.
     pub offset: i64,
+    /// Kafka's timestamp in milliseconds since 1970, -1 if the record has none.
+    pub timestamp: i64,
     /// What it holds.
     pub content: Content<X>,
 }
@@ -70,6 +72,15 @@ pub enum Content<X> {
     Other(X),
 }
 
+/// A stamp that is due so late that its event may be gone from Kafka by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distant {
+    /// The stamp, and where its event was charged.
+    pub waiting: PendingStamp,
+    /// Kafka's timestamp of its record, in milliseconds since 1970; -1 for none, and for a replay's.
+    pub timestamp: i64,
+}
+
 /// What the database is asked and told about a chunk before its stamps are admitted.
 #[derive(Debug)]
 pub struct Screening<X> {
@@ -78,7 +89,7 @@ pub struct Screening<X> {
     /// Stamps of which those are to be found that are processed already.
     pub stamps: Vec<PendingStamp>,
     /// Stamps that are due so late that they are stored in the table, where a row of theirs is not there yet.
-    pub distant: Vec<PendingStamp>,
+    pub distant: Vec<Distant>,
     /// What else was read, with its place.
     pub others: Vec<(Position, X)>,
 }

@@ -25,8 +25,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use self::backlog::Backlog;
 pub use self::event::{
-    Assignment, Batch, Chunk, Command, Commit, Content, Event, Failure, Member, Moment, Record, Request,
-    Screened, Screening, Step, Wake, Write,
+    Assignment, Batch, Chunk, Command, Commit, Content, Distant, Event, Failure, Member, Moment, Record,
+    Request, Screened, Screening, Step, Wake, Write,
 };
 use self::ledgers::Ledgers;
 pub use self::ledgers::Position;
@@ -254,7 +254,7 @@ impl<X> Heart<X> {
 
     fn on_fetched(&mut self, now: Moment, chunk: Chunk<X>, commands: &mut Vec<Command<X>>) {
         let mut screening = Screening::new(chunk.ends);
-        for Record { assignment, offset, content } in chunk.records {
+        for Record { assignment, offset, timestamp, content } in chunk.records {
             // A client may hand its first records over before it is known that they are ours.
             self.on_assigned(now, &[assignment]);
             let Some(position) = self.ledgers.receive(assignment, offset) else { continue };
@@ -264,7 +264,7 @@ impl<X> Heart<X> {
                     if self.pending.contains(waiting.stamp.object_cid()) {
                         self.admit(waiting, commands);
                     } else if self.is_distant(now, &waiting) {
-                        screening.distant.push(waiting);
+                        screening.distant.push(Distant { waiting, timestamp });
                     } else {
                         screening.stamps.push(waiting);
                     }
@@ -300,7 +300,7 @@ impl<X> Heart<X> {
                 self.finish_duplicate(waiting.position, commands);
             } else if self.is_distant(now, &waiting) {
                 // A replay has turned out to be one.
-                distant.push(waiting);
+                distant.push(Distant { waiting, timestamp: -1 });
             } else {
                 self.admit(waiting, commands);
             }
