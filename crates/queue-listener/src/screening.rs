@@ -34,19 +34,31 @@ struct Sorted {
 /// Screens a chunk once. What was done of it before a failure changes nothing when it is done again.
 ///
 /// # Errors
-/// The step that failed; then the chunk is screened again.
-pub(crate) async fn screen(writer: &Writer, screening: &Screening<Other>) -> Result<Answer, Failed> {
-    let sorted = settle(writer, screening).await?;
-    let mut stamps = screening.stamps.clone();
+/// The chunk, to be screened again, and the step that failed.
+pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> ScreeningResult {
+    let (sorted, processed) = match ask(writer, &screening).await {
+        Ok(answers) => answers,
+        Err(failed) => return Err((screening, failed)),
+    };
+    let Screening { ends, mut stamps, distant, .. } = screening;
     stamps.extend(sorted.stamps);
-    let ids: Vec<&str> = stamps.iter().map(|waiting| waiting.stamp.object_cid().as_str()).collect();
+    let (dead, mut finished) = (sorted.buried.len(), sorted.buried);
+    finished.extend(distant.iter().map(|distant| distant.waiting.position));
+    Ok(Answer { screened: Screened { ends, stamps, processed, finished }, dead })
+}
+
+/// What screening a chunk once has come to.
+pub(crate) type ScreeningResult = Result<Answer, (Screening<Other>, Failed)>;
+
+async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, HashSet<String>), Failed> {
+    let sorted = settle(writer, screening).await?;
+    let stamps = screening.stamps.iter().chain(&sorted.stamps);
+    let ids: Vec<&str> = stamps.map(|waiting| waiting.stamp.object_cid().as_str()).collect();
     let (processed, stored) =
         tokio::join!(look_up(writer, &ids), store(writer, &sorted.letters, &screening.distant));
     stored?;
-    let (processed, dead) = (processed?, sorted.buried.len());
-    let mut finished = sorted.buried;
-    finished.extend(screening.distant.iter().map(|distant| distant.waiting.position));
-    Ok(Answer { screened: Screened { ends: screening.ends.clone(), stamps, processed, finished }, dead })
+    let processed = processed?;
+    Ok((sorted, processed))
 }
 
 /// Finds out which records repeat dead letters, settles those, and sorts everything by what becomes of it.

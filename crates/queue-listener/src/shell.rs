@@ -24,7 +24,7 @@ use crate::consumer::{Committer, Control};
 use crate::metrics::Metrics;
 use crate::poisoned::Poisoned;
 use crate::record::Other;
-use crate::screening::{Answer, screen};
+use crate::screening::{Answer, ScreeningResult, screen};
 use crate::stall::UnderWay;
 use crate::writer::{Failed, Writer};
 
@@ -143,8 +143,6 @@ impl<T> Task<T> {
     }
 }
 
-type ScreeningResult = Result<Answer, (Screening<Other>, Failed)>;
-
 /// What became of the writer's work.
 enum Done {
     Written { write: Write, processed: Processed, took: Duration },
@@ -242,9 +240,7 @@ impl Shell {
     fn screen(&mut self, screening: Screening<Other>) {
         let writer = Arc::clone(&self.writer);
         self.screening.under_way.get_or_insert_with(|| self.metrics.stall.begin());
-        self.screening.running = Some(tokio::spawn(async move {
-            screen(&writer, &screening).await.map_err(|failed| (screening, failed))
-        }));
+        self.screening.running = Some(tokio::spawn(async move { screen(&writer, screening).await }));
     }
 
     fn on_screened(&mut self, result: ScreeningResult) -> Event<Other> {

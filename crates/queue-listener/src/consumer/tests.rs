@@ -24,7 +24,7 @@ impl Clock for StandingClock {
 
 struct Listening {
     /// Its end is the end of the thread.
-    _consumer: Consumer,
+    consumer: Consumer,
     client: CurrentClient,
     metrics: Metrics,
     fetched: Receiver<Chunk<Other>>,
@@ -44,7 +44,7 @@ impl Listening {
         let clients = Clients { kafka, group_id, shared: Arc::new(shared), silence };
         let consumer = Consumer::start_with(clients, fetched_sender, Arc::new(StandingClock));
         let (consumer, Committer(client)) = consumer.expect("a consumer");
-        Self { _consumer: consumer, client, metrics, fetched, control }
+        Self { consumer, client, metrics, fetched, control }
     }
 
     /// Waits for the next word about partitions that come or go. A revocation is answered with nothing to commit.
@@ -136,4 +136,24 @@ async fn a_consumer_whose_chunk_is_full_goes_on_serving_its_group() {
     let mut second = Listening::start(&topic, SILENCE);
     assert!(matches!(first.control().await, Control::Revoked { lost: false, .. }));
     assert_eq!(second.assigned().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_committed_last_is_committed_although_nobody_takes_records_any_more() {
+    let topic = TestTopic::new(1).await;
+    let mut listening = Listening::start(&topic, SILENCE);
+    let assignment = listening.assigned().await[0];
+    topic.send(None, Some(b"taken"));
+    assert_eq!(listening.records().await, 1);
+    // The heart has ended, and the thread finds that out by the next record, before it is told to stop.
+    let Listening { consumer, client, fetched, .. } = listening;
+    drop(fetched);
+    topic.send(None, Some(b"taken by nobody"));
+    topic.flush();
+    let client = client.get().expect("a client");
+    let read = || async { client.position().expect("a position").elements()[0].offset() };
+    eventually("it is read", read, |position| *position == Offset::Offset(2)).await;
+    drop(client);
+    consumer.close(vec![Commit { assignment, offset: 1 }], CLOSE_PATIENCE).await;
+    assert_eq!(topic.committed(topic.name()), 1);
 }
