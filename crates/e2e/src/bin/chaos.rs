@@ -228,15 +228,36 @@ async fn report(world: &World, acknowledged: usize, began: f64, windows: &[Windo
     for (name, inside) in [("outside", false), ("inside", true)] {
         println!("lateness {name} the fault windows: {}", lateness(world, began, windows, inside).await);
     }
+    for line in worst_outside(world, began, windows).await {
+        println!("  {line}");
+    }
     let complete = processed == acknowledged as i64 && sum == processed && members == processed;
     anyhow::ensure!(complete && lost + twice + above_max + early == 0, "a guarantee was broken");
     Ok(())
 }
 
+/// The seconds of the run in which stamps fell due that were latest without a fault to blame.
+async fn worst_outside(world: &World, began: f64, windows: &[Window]) -> Vec<String> {
+    let (begins, ends) = bounds(began, windows);
+    let sql = "SELECT format('due in second %s: %s stamps, up to %s ms late',
+                   floor(due - $3), count(*), round(max(late)::numeric, 1))
+               FROM (SELECT extract(epoch FROM processed_at - process_after)::float8 * 1000 AS late,
+                            extract(epoch FROM process_after)::float8 AS due
+                     FROM stamp_states WHERE processed_at >= process_after) s
+               WHERE late > 10 AND NOT EXISTS (SELECT FROM unnest($1::float8[], $2::float8[]) w (begins, ends)
+                                               WHERE s.due BETWEEN w.begins AND w.ends)
+               GROUP BY floor(due - $3) ORDER BY max(late) DESC LIMIT 10";
+    let rows = world.database.query(sql, &[&begins, &ends, &began]).await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn bounds(began: f64, windows: &[Window]) -> (Vec<f64>, Vec<f64>) {
+    windows.iter().map(|(from, to)| (began + from.as_secs_f64(), began + to.as_secs_f64())).unzip()
+}
+
 /// Of the stamps that fell due, in or outside the windows.
 async fn lateness(world: &World, began: f64, windows: &[Window], inside: bool) -> String {
-    let begins: Vec<f64> = windows.iter().map(|(from, _)| began + from.as_secs_f64()).collect();
-    let ends: Vec<f64> = windows.iter().map(|(_, to)| began + to.as_secs_f64()).collect();
+    let (begins, ends) = bounds(began, windows);
     let sql = "SELECT count(*), format('p50 %s ms, p99 %s ms, max %s ms',
                    round(percentile_cont(0.5) WITHIN GROUP (ORDER BY late)::numeric, 1),
                    round(percentile_cont(0.99) WITHIN GROUP (ORDER BY late)::numeric, 1), round(max(late)::numeric, 1))
