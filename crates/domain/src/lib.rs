@@ -7,10 +7,12 @@
 //! * [`message`]: a user message: its values, as a Kafka record, its topic and key.
 //! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
+//! * [`outbox`]: who publishes which stored event, and up to where everything is in Kafka.
 
 pub mod batch;
 pub mod event;
 pub mod fields;
 pub mod message;
+pub mod outbox;
 pub mod record;
 pub mod stamp;

@@ -1,0 +1,150 @@
+//! Who publishes which stored event, and up to where everything is in Kafka.
+//!
+//! A process stores stamps under *owners*, rows of the database that it renews. Each committer has an owner of its
+//! own, its *lane*, and numbers the stamps that it stores. An owner's *mark* is the number up to which everything
+//! is in Kafka; it stands in the owner's row. Where a process can't tell any more what of an owner's is on its way,
+//! or can't hold it in memory, the owner is *given up*: what is stored under it from then on is read from the
+//! database later. Once there is room, a new owner takes its place. The old one is *retired*, so that nothing can be
+//! added to it, read page by page, published, and forgotten. Owners of processes that fell silent are retired and
+//! read the same way.
+//!
+//! [`owner::Owners`] decides all this and does none of it: it takes [`Event`]s and returns [`Command`]s.
+
+mod numbers;
+pub mod owner;
+mod refusals;
+
+/// An owner's row in the database. No two owners ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerId(pub i64);
+
+/// One of the committers of a process, which store one group at a time each.
+pub type Lane = usize;
+
+/// What an owner's row said when it was renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The owner.
+    pub owner: OwnerId,
+    /// It is retired: nothing can be stored under it.
+    pub retired: bool,
+}
+
+/// An event on its way to Kafka. `P` is whatever it takes to publish it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication<P> {
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Its number under this owner.
+    pub number: i64,
+    /// What is published.
+    pub payload: P,
+    /// It goes to Kafka in a batch of its own, so that it answers for nobody else.
+    pub alone: bool,
+}
+
+/// What has happened.
+#[derive(Clone, Debug)]
+pub enum Event<P> {
+    /// Time has passed: about a second.
+    Beat,
+    /// A new owner's row is there, or it can't be told whether it is.
+    Registered {
+        /// For which lane it was asked for.
+        lane: Lane,
+        /// The row.
+        owner: Option<OwnerId>,
+    },
+    /// The rows of owners were renewed. One that is missing here is gone.
+    Renewed(Vec<Renewal>),
+    /// It is not known whether they were.
+    NotRenewed,
+    /// A group is committed. A number that is missing here was not needed: the stamp was there already.
+    Stored {
+        /// Under which owner.
+        owner: OwnerId,
+        /// What is to be published, in order of the numbers.
+        rows: Vec<(i64, P)>,
+    },
+    /// A group is certainly not stored.
+    NotStored(OwnerId),
+    /// A group may be stored: its answer was lost.
+    StoreUnanswered(OwnerId),
+    /// A group is not stored because its owner is retired or gone.
+    OwnerGone(OwnerId),
+    /// An owner of this process is retired, or its row is gone.
+    Retired {
+        /// The owner.
+        owner: OwnerId,
+        /// Its row is gone: somebody else has published everything.
+        gone: bool,
+    },
+    /// An owner's retirement is not known to have happened.
+    NotRetired(OwnerId),
+    /// A silent owner was retired.
+    SilentFound {
+        /// The owner.
+        owner: OwnerId,
+        /// Its mark.
+        published_through: i64,
+    },
+    /// No owner is silent, or it can't be told.
+    NoneSilent,
+    /// A page of a retired owner's rows was read.
+    PageRead {
+        /// The owner.
+        owner: OwnerId,
+        /// In order of the numbers; without any there are no more.
+        rows: Vec<(i64, P)>,
+    },
+    /// It could not be read.
+    PageNotRead(OwnerId),
+    /// A retired owner's row is gone.
+    Forgotten(OwnerId),
+    /// It is not known to be.
+    NotForgotten(OwnerId),
+    /// Kafka has an event.
+    Delivered {
+        /// Whose it is.
+        owner: OwnerId,
+        /// Its number.
+        number: i64,
+    },
+    /// Kafka refused an event, or the batch that it was in.
+    Refused(Publication<P>),
+    /// An event did not reach Kafka, or nobody knows whether it did; the fault is not its own.
+    Lost(Publication<P>),
+    /// The process is about to end: nothing new is begun.
+    Stop,
+    /// Nothing is stored or published any more.
+    End,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<P> {
+    /// Make a new owner.
+    Register(Lane),
+    /// Renew these rows and raise their marks, all in one statement.
+    Renew(Vec<(OwnerId, i64)>),
+    /// Retire an owner of this process and wait for the stores under way.
+    Retire(OwnerId),
+    /// Retire an owner that is silent and is none of these.
+    LookForSilent {
+        /// The owners of this process, which are not silent whatever their rows say.
+        except: Vec<OwnerId>,
+    },
+    /// Read the next rows of a retired owner.
+    ReadPage {
+        /// The owner.
+        owner: OwnerId,
+        /// The number above which they lie.
+        above: i64,
+    },
+    /// Remove a retired owner's row.
+    Forget(OwnerId),
+    /// Hand an event to Kafka. Exactly one [`Event`] tells what became of it.
+    Publish(Publication<P>),
+    /// Raise these marks, and let others take the owners over at once.
+    Abandon(Vec<(OwnerId, i64)>),
+}

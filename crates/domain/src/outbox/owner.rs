@@ -1,0 +1,438 @@
+//! The owners of one process: a state machine without I/O and without a clock.
+
+use std::collections::BTreeMap;
+
+use super::numbers::{Asked, Numbers, Retired, Stage};
+use super::refusals::Refusals;
+use super::{Command, Event, Lane, OwnerId, Publication, Renewal};
+
+/// What a process may hold in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events that are on their way or wait to be tried again. What comes beyond is read from the database later.
+    pub events: usize,
+    /// Rows of a page that is read from the database.
+    pub page: usize,
+    /// With so many refused events nothing further is handed out: Kafka takes nothing, and each try costs a request.
+    pub refused: usize,
+}
+
+/// How an owner stands, for who counts in the database what is not in Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The owner.
+    pub owner: OwnerId,
+    /// Up to here everything is in Kafka.
+    pub mark: i64,
+    /// How many events are in memory.
+    pub outstanding: usize,
+    /// The number above which rows have not been read, if there may be any.
+    pub unread_above: Option<i64>,
+}
+
+/// The owners of this process.
+#[derive(Debug)]
+pub struct Owners<P> {
+    limits: Limits,
+    lanes: Vec<LaneState>,
+    numbers: BTreeMap<OwnerId, Numbers>,
+    refusals: Refusals<P>,
+    /// Events that were handed out and of which nothing was heard yet.
+    on_the_way: usize,
+    beat: u64,
+    /// The owners whose renewal is awaited.
+    renewing: Option<Vec<OwnerId>>,
+    looking: bool,
+    stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct LaneState {
+    owner: Option<OwnerId>,
+    registering: Asked,
+}
+
+impl<P> Owners<P> {
+    /// A process with so many lanes and no owners yet. The first beat registers them.
+    pub fn new(lanes: usize, limits: Limits) -> Self {
+        Self {
+            limits,
+            lanes: std::iter::repeat_with(LaneState::default).take(lanes).collect(),
+            numbers: BTreeMap::new(),
+            refusals: Refusals::new(),
+            on_the_way: 0,
+            beat: 0,
+            renewing: None,
+            looking: false,
+            stopping: false,
+        }
+    }
+
+    /// Numbers the stamps of a group: they have the returned number and those that follow, under the returned owner.
+    /// `None` while the lane has no owner. A lane stores one group at a time, and an event tells what became of it.
+    pub fn number(&mut self, lane: Lane, count: usize) -> Option<(OwnerId, i64)> {
+        let owner = self.lanes.get(lane)?.owner?;
+        let present = self.numbers.get_mut(&owner)?.present()?;
+        // A group of which nothing was heard: it may be stored.
+        present.given_up |= present.under_way.is_some();
+        let first = present.next;
+        present.next += count as i64;
+        present.under_way = Some(first..=present.next - 1);
+        Some((owner, first))
+    }
+
+    /// Takes an event and returns what is to be done about it, in this order.
+    pub fn on(&mut self, event: Event<P>) -> Vec<Command<P>> {
+        let mut commands = Vec::new();
+        match event {
+            Event::Beat => self.on_beat(&mut commands),
+            Event::Registered { lane, owner } => self.on_registered(lane, owner),
+            Event::Renewed(renewals) => self.on_renewed(&renewals),
+            Event::NotRenewed => self.renewing = None,
+            Event::Stored { owner, rows } => self.on_stored(owner, rows, &mut commands),
+            Event::NotStored(owner) => self.on_not_stored(owner),
+            Event::StoreUnanswered(owner) => self.on_store_unanswered(owner),
+            Event::OwnerGone(owner) => self.on_owner_gone(owner),
+            Event::Retired { owner, gone } => self.on_retired(owner, gone),
+            Event::NotRetired(owner) => self.on_not_retired(owner),
+            Event::SilentFound { owner, published_through } => {
+                self.on_silent(owner, published_through, &mut commands);
+            }
+            Event::NoneSilent => self.looking = false,
+            Event::PageRead { owner, rows } => self.on_page(owner, rows, &mut commands),
+            Event::PageNotRead(owner) => self.in_vain(owner, |retired| &mut retired.reading),
+            Event::Forgotten(owner) => self.drop_owner(owner),
+            Event::NotForgotten(owner) => self.in_vain(owner, |retired| &mut retired.forgetting),
+            Event::Delivered { owner, number } => self.on_delivered(owner, number),
+            Event::Refused(publication) => self.on_refused(publication, &mut commands),
+            Event::Lost(publication) => self.on_lost(publication),
+            Event::Stop => self.stopping = true,
+            Event::End => commands.push(Command::Abandon(self.marks())),
+        }
+        self.go_on(&mut commands);
+        commands
+    }
+
+    /// Tells whether an event is still this process's to publish: its owner may be somebody else's by now.
+    pub fn is_outstanding(&self, owner: OwnerId, number: i64) -> bool {
+        self.numbers.get(&owner).is_some_and(|numbers| numbers.outstanding.contains(&number))
+    }
+
+    /// Tells whether a lane has an owner.
+    pub fn has_owner(&self, lane: Lane) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.owner.is_some())
+    }
+
+    /// How the owners stand.
+    pub fn standing(&self) -> Vec<Standing> {
+        self.numbers
+            .values()
+            .map(|numbers| Standing {
+                owner: numbers.owner,
+                mark: numbers.mark(),
+                outstanding: numbers.outstanding.len(),
+                unread_above: numbers.is_unread().then_some(numbers.known_through),
+            })
+            .collect()
+    }
+
+    /// How many events Kafka has refused by themselves, and not taken since.
+    pub fn refused(&self) -> usize {
+        self.refusals.refused()
+    }
+
+    fn marks(&self) -> Vec<(OwnerId, i64)> {
+        self.numbers.values().map(|numbers| (numbers.owner, numbers.mark())).collect()
+    }
+
+    fn has_room_for(&self, events: usize) -> bool {
+        self.on_the_way + self.refusals.held() + events <= self.limits.events
+            && self.refusals.refused() < self.limits.refused
+    }
+
+    fn on_beat(&mut self, commands: &mut Vec<Command<P>>) {
+        self.beat += 1;
+        for lane in &mut self.lanes {
+            lane.registering.beat();
+        }
+        for numbers in self.numbers.values_mut() {
+            match &mut numbers.stage {
+                Stage::Present(_) => {}
+                Stage::Leaving(asked) => asked.beat(),
+                Stage::Retired(retired) => {
+                    retired.reading.beat();
+                    retired.forgetting.beat();
+                }
+            }
+        }
+        if self.renewing.is_none() && !self.numbers.is_empty() {
+            self.renewing = Some(self.numbers.keys().copied().collect());
+            commands.push(Command::Renew(self.marks()));
+        }
+        if self.stopping {
+            return;
+        }
+        if !self.looking {
+            self.look(commands);
+        }
+        for publication in self.refusals.due(self.beat) {
+            if let Some(numbers) = self.numbers.get_mut(&publication.owner) {
+                numbers.waiting -= 1;
+            }
+            self.publish(publication, commands);
+        }
+    }
+
+    fn look(&mut self, commands: &mut Vec<Command<P>>) {
+        self.looking = true;
+        commands.push(Command::LookForSilent { except: self.numbers.keys().copied().collect() });
+    }
+
+    fn on_registered(&mut self, lane: Lane, owner: Option<OwnerId>) {
+        let state = &mut self.lanes[lane];
+        let Some(owner) = owner else {
+            state.registering = Asked::InVain;
+            return;
+        };
+        state.registering = Asked::No;
+        if let Some(old) = state.owner.replace(owner)
+            && let Some(numbers) = self.numbers.get_mut(&old)
+        {
+            numbers.stage = Stage::Leaving(Asked::No);
+        }
+        self.numbers.insert(owner, Numbers::new(owner));
+    }
+
+    fn on_renewed(&mut self, renewals: &[Renewal]) {
+        for owner in self.renewing.take().unwrap_or_default() {
+            let renewal = renewals.iter().find(|renewal| renewal.owner == owner);
+            let Some(numbers) = self.numbers.get_mut(&owner) else { continue };
+            // Others have retired it and publish what is above its mark, or have done so.
+            let lost = match numbers.stage {
+                Stage::Present(_) => renewal.is_none_or(|renewal| renewal.retired),
+                Stage::Leaving(_) | Stage::Retired(_) => renewal.is_none(),
+            };
+            if lost {
+                self.drop_owner(owner);
+            }
+        }
+    }
+
+    fn on_stored(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
+        let Some(present) = self.numbers.get_mut(&owner).and_then(Numbers::present) else { return };
+        let Some(group) = present.under_way.take() else { return };
+        if present.given_up {
+            return;
+        }
+        for (number, payload) in rows {
+            if !self.has_room_for(1) {
+                self.give_up(owner, number - 1);
+                return;
+            }
+            if let Some(numbers) = self.numbers.get_mut(&owner) {
+                numbers.outstanding.insert(number);
+                self.publish(Publication { owner, number, payload, alone: false }, commands);
+            }
+        }
+        if let Some(numbers) = self.numbers.get_mut(&owner) {
+            numbers.known_through = *group.end();
+        }
+    }
+
+    fn on_not_stored(&mut self, owner: OwnerId) {
+        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
+        let Some(present) = numbers.present() else { return };
+        if let Some(group) = present.under_way.take()
+            && !present.given_up
+        {
+            numbers.known_through = *group.end();
+        }
+    }
+
+    fn on_store_unanswered(&mut self, owner: OwnerId) {
+        if let Some(present) = self.numbers.get_mut(&owner).and_then(Numbers::present) {
+            present.under_way = None;
+            present.given_up = true;
+        }
+    }
+
+    /// What is stored above a number is read from the database later.
+    fn give_up(&mut self, owner: OwnerId, known_through: i64) {
+        if let Some(numbers) = self.numbers.get_mut(&owner) {
+            numbers.known_through = known_through;
+            if let Some(present) = numbers.present() {
+                present.given_up = true;
+            }
+        }
+    }
+
+    fn on_owner_gone(&mut self, owner: OwnerId) {
+        if self.numbers.get(&owner).is_some_and(|numbers| matches!(numbers.stage, Stage::Present(_))) {
+            self.drop_owner(owner);
+        }
+    }
+
+    fn on_retired(&mut self, owner: OwnerId, gone: bool) {
+        if gone {
+            self.drop_owner(owner);
+        } else if let Some(numbers) = self.numbers.get_mut(&owner) {
+            numbers.stage = Stage::Retired(Retired::new(true));
+        }
+    }
+
+    fn on_not_retired(&mut self, owner: OwnerId) {
+        if let Some(Numbers { stage: Stage::Leaving(asked), .. }) = self.numbers.get_mut(&owner) {
+            *asked = Asked::InVain;
+        }
+    }
+
+    fn on_silent(&mut self, owner: OwnerId, published_through: i64, commands: &mut Vec<Command<P>>) {
+        self.looking = false;
+        match self.numbers.get_mut(&owner) {
+            // Its registration was answered after the look had been sent.
+            Some(numbers) => {
+                numbers.stage = Stage::Retired(Retired::new(true));
+                self.leave_lane(owner);
+            }
+            None => {
+                self.numbers.insert(owner, Numbers::adopted(owner, published_through));
+            }
+        }
+        if !self.stopping {
+            self.look(commands);
+        }
+    }
+
+    fn on_page(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
+        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
+        let Stage::Retired(retired) = &mut numbers.stage else { return };
+        retired.reading = Asked::No;
+        retired.read_out = rows.is_empty();
+        for (number, payload) in rows {
+            let Some(numbers) = self.numbers.get_mut(&owner) else { return };
+            numbers.outstanding.insert(number);
+            numbers.known_through = number;
+            self.publish(Publication { owner, number, payload, alone: false }, commands);
+        }
+    }
+
+    fn in_vain(&mut self, owner: OwnerId, which: impl Fn(&mut Retired) -> &mut Asked) {
+        if let Some(Numbers { stage: Stage::Retired(retired), .. }) = self.numbers.get_mut(&owner) {
+            *which(retired) = Asked::InVain;
+        }
+    }
+
+    fn publish(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
+        self.on_the_way += 1;
+        commands.push(Command::Publish(publication));
+    }
+
+    fn on_delivered(&mut self, owner: OwnerId, number: i64) {
+        self.on_the_way -= 1;
+        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
+        numbers.outstanding.remove(&number);
+        // A copy from before the owner was left to others and came back.
+        if self.refusals.settle(owner, number) {
+            numbers.waiting -= 1;
+        }
+    }
+
+    fn on_refused(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
+        self.on_the_way -= 1;
+        if !self.is_outstanding(publication.owner, publication.number) {
+            return;
+        }
+        // The fault may be that of its neighbours, or of their number.
+        if !publication.alone {
+            self.publish(Publication { alone: true, ..publication }, commands);
+            return;
+        }
+        let Publication { owner, number, payload, .. } = publication;
+        self.refusals.refuse(owner, number, payload, self.beat);
+        self.wait(owner);
+    }
+
+    fn on_lost(&mut self, publication: Publication<P>) {
+        self.on_the_way -= 1;
+        let Publication { owner, number, payload, .. } = publication;
+        if self.is_outstanding(owner, number) {
+            self.refusals.lose(owner, number, payload, self.beat);
+            self.wait(owner);
+        }
+    }
+
+    fn wait(&mut self, owner: OwnerId) {
+        if let Some(numbers) = self.numbers.get_mut(&owner) {
+            numbers.waiting += 1;
+        }
+    }
+
+    /// Leaves an owner to others, or to nobody once all of it is in Kafka.
+    fn drop_owner(&mut self, owner: OwnerId) {
+        self.numbers.remove(&owner);
+        self.refusals.drop_owner(owner);
+        self.leave_lane(owner);
+    }
+
+    fn leave_lane(&mut self, owner: OwnerId) {
+        for lane in &mut self.lanes {
+            lane.owner = lane.owner.filter(|own| *own != owner);
+        }
+    }
+
+    /// Begins whatever may be begun now.
+    fn go_on(&mut self, commands: &mut Vec<Command<P>>) {
+        if self.stopping {
+            return;
+        }
+        self.register(commands);
+        for numbers in self.numbers.values_mut() {
+            if let Stage::Leaving(asked) = &mut numbers.stage
+                && asked.ask()
+            {
+                commands.push(Command::Retire(numbers.owner));
+            }
+        }
+        let has_room = self.has_room_for(self.limits.page);
+        for numbers in self.numbers.values_mut() {
+            let (owner, is_idle) = (numbers.owner, numbers.on_the_way() == 0);
+            let Stage::Retired(retired) = &mut numbers.stage else { continue };
+            if !retired.read_out {
+                if has_room && is_idle && retired.reading.ask() {
+                    commands.push(Command::ReadPage { owner, above: numbers.known_through });
+                }
+            } else if numbers.outstanding.is_empty() && retired.forgetting.ask() {
+                commands.push(Command::Forget(owner));
+            }
+        }
+    }
+
+    /// Makes owners for lanes that have none, and for one whose owner was given up. That one goes on taking rows until
+    /// there is room again, and until the one that was replaced before is read: so owners never pile up.
+    fn register(&mut self, commands: &mut Vec<Command<P>>) {
+        let mut may_replace = None;
+        for lane in 0..self.lanes.len() {
+            let owner = self.lanes[lane].owner;
+            let numbers = owner.and_then(|owner| self.numbers.get(&owner));
+            if numbers.is_some_and(|numbers| !numbers.is_given_up()) {
+                continue;
+            }
+            let replaces = owner.is_some();
+            if replaces && !*may_replace.get_or_insert_with(|| self.may_replace()) {
+                continue;
+            }
+            if self.lanes[lane].registering.ask() {
+                may_replace = may_replace.map(|may| may && !replaces);
+                commands.push(Command::Register(lane));
+            }
+        }
+    }
+
+    fn may_replace(&self) -> bool {
+        let is_replacing = |lane: &LaneState| lane.owner.is_some() && lane.registering == Asked::Yes;
+        let is_leaving = |numbers: &Numbers| numbers.is_leaving(self.refusals.refused_of(numbers.owner));
+        self.has_room_for(self.limits.events / 2)
+            && !self.lanes.iter().any(is_replacing)
+            && !self.numbers.values().any(is_leaving)
+    }
+}

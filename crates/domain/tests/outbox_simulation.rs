@@ -1,0 +1,68 @@
+//! Several processes with their owners, on models of PostgreSQL and Kafka, through histories of faults.
+
+mod outbox_simulation {
+    pub(crate) mod history;
+    pub(crate) mod judge;
+    pub(crate) mod kafka;
+    pub(crate) mod process;
+    pub(crate) mod store;
+    pub(crate) mod world;
+}
+
+use outbox_simulation::history::{ALL_KINDS, History, Kind};
+use outbox_simulation::judge::Meetings;
+use outbox_simulation::world::World;
+
+/// As many as a development build does in some seconds.
+const HISTORIES: u64 = 1_500;
+
+/// Runs a history and panics with the shortest one that fails as well.
+fn run(history: &History) -> World {
+    match World::run(history) {
+        Ok(world) => world,
+        Err(complaint) => {
+            let shortest = history.shortest(|shorter| World::run(shorter).is_err());
+            let (trace, again) = World::traced(&shortest);
+            let trace = trace.join("\n  ");
+            panic!(
+                "{complaint}\nseed {}, as short as it gets:\n  {trace}\n  {}",
+                history.seed,
+                again.err().unwrap_or_default()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_stored_event_is_published_whatever_happens_on_the_way() {
+    let mut meetings = Meetings::default();
+    for seed in 0..HISTORIES {
+        meetings.add(&run(&History::of(seed, &ALL_KINDS)).judge.meetings);
+    }
+    println!("{meetings}");
+    assert_eq!(meetings.never(), Vec::<&str>::new(), "a simulator that never meets these is blind");
+}
+
+#[test]
+fn without_losses_and_deaths_each_event_is_published_once() {
+    let harmless = [Kind::Away, Kind::Refusal, Kind::Repeat];
+    for seed in 0..HISTORIES / 3 {
+        let history = History::of(seed, &harmless);
+        let twice = |world: &World| world.kafka.records() != world.store.committed();
+        if twice(&run(&history)) {
+            let shortest = history.shortest(|shorter| World::run(shorter).is_ok_and(|world| twice(&world)));
+            panic!(
+                "seed {seed} publishes more than was stored:\n  {}",
+                World::traced(&shortest).0.join("\n  ")
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_history_gives_the_same_commands() {
+    for seed in 0..50 {
+        let history = History::of(seed, &ALL_KINDS);
+        assert_eq!(World::traced(&history).0, World::traced(&history).0);
+    }
+}

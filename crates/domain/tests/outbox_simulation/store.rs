@@ -1,0 +1,196 @@
+//! PostgreSQL: statements are atomic, and their answers are another matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::outbox::{Command, Event, Lane, OwnerId, Renewal};
+
+/// Ticks of silence after which an owner is taken for dead.
+pub(crate) const SILENCE: u64 = 5;
+/// Rows of a page.
+pub(crate) const PAGE: usize = 2;
+
+/// A stamp's event; the number is all there is to it.
+pub(crate) type Payload = u32;
+
+/// A row of `intake_owners`.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnerRow {
+    pub(crate) mark: i64,
+    pub(crate) retired: bool,
+    pub(crate) seen_at: Option<u64>,
+    /// Which process made it; the database does not know.
+    pub(crate) made_by: u32,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Sql {
+    Register(Lane),
+    Renew(Vec<(OwnerId, i64)>),
+    Retire(OwnerId),
+    Look(Vec<OwnerId>),
+    Read(OwnerId, i64),
+    Forget(OwnerId),
+    Abandon(Vec<(OwnerId, i64)>),
+    /// The rows, and those whose stamps are there already.
+    Store {
+        owner: OwnerId,
+        rows: Vec<(i64, Payload)>,
+        taken: Vec<i64>,
+    },
+}
+
+impl Sql {
+    /// What a command asks of the database.
+    pub(crate) fn of(command: &Command<Payload>) -> Option<Self> {
+        Some(match command {
+            Command::Register(lane) => Self::Register(*lane),
+            Command::Renew(marks) => Self::Renew(marks.clone()),
+            Command::Retire(owner) => Self::Retire(*owner),
+            Command::LookForSilent { except } => Self::Look(except.clone()),
+            Command::ReadPage { owner, above } => Self::Read(*owner, *above),
+            Command::Forget(owner) => Self::Forget(*owner),
+            Command::Abandon(marks) => Self::Abandon(marks.clone()),
+            Command::Publish(_) => return None,
+        })
+    }
+
+    /// What a client makes of an answer that does not come.
+    pub(crate) fn unanswered(&self) -> Option<Event<Payload>> {
+        Some(match self {
+            Self::Register(lane) => Event::Registered { lane: *lane, owner: None },
+            Self::Renew(_) => Event::NotRenewed,
+            Self::Retire(owner) => Event::NotRetired(*owner),
+            Self::Look(_) => Event::NoneSilent,
+            Self::Read(owner, _) => Event::PageNotRead(*owner),
+            Self::Forget(owner) => Event::NotForgotten(*owner),
+            Self::Abandon(_) => return None,
+            Self::Store { owner, .. } => Event::StoreUnanswered(*owner),
+        })
+    }
+}
+
+/// What a statement did.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// It waits for the locks of stores under way.
+    Waits,
+    /// It has its locks and goes on.
+    Begun,
+    /// It is committed, with this answer.
+    Committed(Event<Payload>),
+    /// It is committed, and nobody waits.
+    Silently,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) owners: BTreeMap<OwnerId, OwnerRow>,
+    pub(crate) pending: BTreeMap<(OwnerId, i64), Payload>,
+    last_owner: i64,
+    /// Locks of stores under way, by owner.
+    under_way: Vec<OwnerId>,
+}
+
+impl Store {
+    /// How many stamps are stored.
+    pub(crate) fn committed(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The owners that are retired.
+    pub(crate) fn retired(&self) -> BTreeSet<OwnerId> {
+        self.owners.iter().filter(|(_, row)| row.retired).map(|(owner, _)| *owner).collect()
+    }
+
+    /// Tells whether a store holds an owner's row.
+    pub(crate) fn is_locked(&self, owner: OwnerId) -> bool {
+        self.under_way.contains(&owner)
+    }
+
+    /// The owners that a look would take, whoever looks.
+    pub(crate) fn silent(&self, now: u64) -> impl Iterator<Item = OwnerId> {
+        let silent =
+            move |row: &OwnerRow| row.seen_at.is_none_or(|seen_at| now.saturating_sub(seen_at) > SILENCE);
+        self.owners.iter().filter(move |(_, row)| silent(row)).map(|(owner, _)| *owner)
+    }
+
+    /// Carries a statement out, or a part of it. `begun`: it has its locks.
+    pub(crate) fn execute(&mut self, sql: &Sql, begun: bool, process: u32, now: u64) -> Done {
+        match sql {
+            Sql::Register(lane) => {
+                self.last_owner += 1;
+                let owner = OwnerId(self.last_owner);
+                let row = OwnerRow { mark: 0, retired: false, seen_at: Some(now), made_by: process };
+                self.owners.insert(owner, row);
+                Done::Committed(Event::Registered { lane: *lane, owner: Some(owner) })
+            }
+            Sql::Renew(marks) => Done::Committed(Event::Renewed(self.raise(marks, Some(now)))),
+            Sql::Abandon(marks) => {
+                self.raise(marks, None);
+                Done::Silently
+            }
+            Sql::Retire(owner) if self.is_locked(*owner) => Done::Waits,
+            Sql::Retire(owner) => {
+                let row = self.owners.get_mut(owner);
+                let gone = row.is_none();
+                if let Some(row) = row {
+                    (row.retired, row.seen_at) = (true, Some(now));
+                }
+                Done::Committed(Event::Retired { owner: *owner, gone })
+            }
+            Sql::Look(except) => {
+                let silent: Vec<OwnerId> = self.silent(now).collect();
+                let found = silent
+                    .into_iter()
+                    .find(|owner| !except.contains(owner) && !self.under_way.contains(owner));
+                let Some(owner) = found else { return Done::Committed(Event::NoneSilent) };
+                let row = self.owners.get_mut(&owner).expect("it was found");
+                (row.retired, row.seen_at) = (true, Some(now));
+                Done::Committed(Event::SilentFound { owner, published_through: row.mark })
+            }
+            Sql::Read(owner, above) => {
+                let above = (*owner, above + 1)..=(*owner, i64::MAX);
+                let rows = self.pending.range(above).take(PAGE);
+                let rows = rows.map(|((_, number), payload)| (*number, *payload)).collect();
+                Done::Committed(Event::PageRead { owner: *owner, rows })
+            }
+            Sql::Forget(owner) => {
+                self.owners.retain(|id, row| id != owner || !row.retired);
+                Done::Committed(Event::Forgotten(*owner))
+            }
+            Sql::Store { owner, .. } if !begun => {
+                if self.owners.get(owner).is_none_or(|row| row.retired) {
+                    return Done::Committed(Event::OwnerGone(*owner));
+                }
+                self.under_way.push(*owner);
+                Done::Begun
+            }
+            Sql::Store { owner, rows, taken } => {
+                self.release(*owner);
+                let rows: Vec<_> =
+                    rows.iter().filter(|(number, _)| !taken.contains(number)).copied().collect();
+                self.pending.extend(rows.iter().map(|(number, payload)| ((*owner, *number), *payload)));
+                Done::Committed(Event::Stored { owner: *owner, rows })
+            }
+        }
+    }
+
+    /// Rolls a store back that had begun.
+    pub(crate) fn release(&mut self, owner: OwnerId) {
+        let lock = self.under_way.iter().position(|locked| *locked == owner).expect("it has its lock");
+        self.under_way.remove(lock);
+    }
+
+    fn raise(&mut self, marks: &[(OwnerId, i64)], seen_at: Option<u64>) -> Vec<Renewal> {
+        let mut renewed = Vec::new();
+        for (owner, mark) in marks {
+            if let Some(row) = self.owners.get_mut(owner) {
+                (row.mark, row.seen_at) = (row.mark.max(*mark), seen_at);
+                renewed.push(Renewal { owner: *owner, retired: row.retired });
+            }
+        }
+        renewed
+    }
+}

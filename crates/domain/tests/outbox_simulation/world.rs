@@ -1,0 +1,550 @@
+//! Everything together, moved on by one choice at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use domain::outbox::{Command, Event, OwnerId};
+
+use super::history::{History, Kind};
+use super::judge::Judge;
+use super::kafka::Kafka;
+use super::process::{LANES, Process};
+use super::store::{Done, Payload, Sql, Store};
+
+/// Processes at the same time.
+const PROCESSES: usize = 2;
+/// Ticks in which a statement is carried out and answered while nothing is slow.
+const PROMPT: u64 = 1;
+/// Ticks in which everything comes to rest once all faults end: silences, refusals' longest wait, and their sums.
+const REST: u64 = 200;
+
+/// Rounds of questions and answers in one of them, far more than there are events to be read.
+const MOVES: u64 = 1_000;
+
+/// A statement that is not committed.
+#[derive(Debug)]
+struct Statement {
+    process: u32,
+    lane: Option<usize>,
+    sql: Sql,
+    begun: bool,
+    /// Nobody waits for its answer any more.
+    is_orphan: bool,
+    /// The owners that its process knew to be its own when it asked.
+    own: BTreeSet<OwnerId>,
+    since: u64,
+}
+
+/// An answer on its way back.
+#[derive(Debug)]
+struct Answer {
+    process: u32,
+    lane: Option<usize>,
+    event: Event<Payload>,
+    /// What is heard instead where it is lost.
+    otherwise: Option<Event<Payload>>,
+    since: u64,
+}
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Tick,
+    Submit { process: usize, lane: usize, repeats: bool },
+    Execute(usize),
+    Answer(usize),
+    Produce { process: usize, alone: bool },
+    Acknowledge(usize),
+    LoseAnswer(usize),
+    LoseStatement(usize),
+    StopWaiting(usize),
+    GoAway,
+    ComeBack,
+    Refuse,
+    TakeAgain,
+    Crash(usize),
+    Stop(usize),
+    End(usize),
+    Stall(usize),
+    GoOn(usize),
+    FailProducer(usize),
+    Start,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) kafka: Kafka,
+    pub(crate) judge: Judge,
+    processes: Vec<Process>,
+    statements: Vec<Statement>,
+    answers: VecDeque<Answer>,
+    kinds: Vec<Kind>,
+    now: u64,
+    last_process: u32,
+    last_payload: Payload,
+    culprits: usize,
+    trace: Vec<String>,
+}
+
+impl World {
+    /// Runs a history to its end, lets all faults end, and waits until everything is at rest.
+    pub(crate) fn run(history: &History) -> Result<Self, String> {
+        let mut world = Self::new(history);
+        world.live(history).map(|()| world)
+    }
+
+    /// The same, with what happened.
+    pub(crate) fn traced(history: &History) -> (Vec<String>, Result<(), String>) {
+        let mut world = Self::new(history);
+        let result = world.live(history);
+        (world.trace, result)
+    }
+
+    fn new(history: &History) -> Self {
+        let mut world = Self {
+            store: Store::default(),
+            kafka: Kafka::default(),
+            judge: Judge::default(),
+            processes: Vec::new(),
+            statements: Vec::new(),
+            answers: VecDeque::new(),
+            kinds: history.kinds.clone(),
+            now: 0,
+            last_process: 0,
+            last_payload: 0,
+            culprits: 0,
+            trace: Vec::new(),
+        };
+        for _ in 0..PROCESSES {
+            world.start();
+        }
+        world
+    }
+
+    fn live(&mut self, history: &History) -> Result<(), String> {
+        for choice in &history.choices {
+            let steps = self.possible();
+            // Usual things are usual: a fault is one step in eight.
+            let (usual, faults) = steps;
+            let among = if choice % 8 == 0 && !faults.is_empty() { faults } else { usual };
+            let Some(step) = among.get((choice / 8) as usize % among.len().max(1)) else { continue };
+            self.step(*step, choice >> 32)?;
+        }
+        self.come_to_rest()
+    }
+
+    fn start(&mut self) {
+        self.last_process += 1;
+        self.processes.push(Process::new(self.last_process));
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// What can happen next: in health, and as a fault.
+    fn possible(&self) -> (Vec<Step>, Vec<Step>) {
+        let (mut usual, mut faults) = (Vec::new(), Vec::new());
+        let is_late = |since: u64| self.now - since >= PROMPT;
+        let something_is_late = self.statements.iter().any(|statement| is_late(statement.since))
+            || self.answers.iter().any(|answer| is_late(answer.since));
+        if self.has(Kind::Late) || !something_is_late {
+            usual.push(Step::Tick);
+        }
+        usual.extend((0..self.statements.len()).map(Step::Execute));
+        usual.extend((0..self.answers.len()).map(Step::Answer));
+        for (index, process) in self.processes.iter().enumerate() {
+            self.possible_of(index, process, &mut usual, &mut faults);
+        }
+        if self.has(Kind::Loss) {
+            faults.extend((0..self.answers.len()).map(Step::LoseAnswer));
+            faults.extend((0..self.statements.len()).map(Step::LoseStatement));
+        }
+        if self.has(Kind::Late) {
+            faults.extend((0..self.statements.len()).map(Step::StopWaiting));
+        }
+        if self.has(Kind::Away) {
+            faults.push(if self.kafka.is_away { Step::ComeBack } else { Step::GoAway });
+        }
+        if self.has(Kind::Refusal) {
+            faults.push(if self.kafka.refused.is_some() { Step::TakeAgain } else { Step::Refuse });
+        }
+        if self.processes.len() < PROCESSES {
+            usual.push(Step::Start);
+        }
+        (usual, faults)
+    }
+
+    fn possible_of(&self, index: usize, process: &Process, usual: &mut Vec<Step>, faults: &mut Vec<Step>) {
+        if process.is_stalled {
+            faults.push(Step::GoOn(index));
+            return;
+        }
+        for lane in 0..LANES {
+            if !process.storing[lane] && process.owners.has_owner(lane) && !process.is_stopping {
+                usual.push(Step::Submit { process: index, lane, repeats: false });
+                if self.has(Kind::Repeat) {
+                    usual.push(Step::Submit { process: index, lane, repeats: true });
+                }
+            }
+        }
+        for (alone, queue) in [(false, &process.together), (true, &process.alone)] {
+            if !queue.is_empty() && !self.kafka.is_away {
+                usual.push(Step::Produce { process: index, alone });
+            }
+        }
+        if !process.acknowledged.is_empty() {
+            usual.push(Step::Acknowledge(index));
+        }
+        if process.is_stopping {
+            usual.push(Step::End(index));
+        } else if self.has(Kind::Stop) {
+            faults.push(Step::Stop(index));
+        }
+        if self.has(Kind::Crash) {
+            faults.push(Step::Crash(index));
+        }
+        if self.has(Kind::Stall) {
+            faults.push(Step::Stall(index));
+        }
+        if self.has(Kind::ProducerFailure) && !(process.together.is_empty() && process.alone.is_empty()) {
+            faults.push(Step::FailProducer(index));
+        }
+    }
+
+    fn step(&mut self, step: Step, extra: u64) -> Result<(), String> {
+        self.trace.push(format!("{step:?}"));
+        match step {
+            Step::Tick => self.tick(),
+            Step::Submit { process, lane, repeats } => self.submit(process, lane, repeats, extra),
+            Step::Execute(index) => self.execute(index)?,
+            Step::Answer(index) => self.answer(index),
+            Step::Produce { process, alone } => self.produce(process, alone, extra),
+            Step::Acknowledge(process) => {
+                if let Some(event) = self.processes[process].acknowledged.pop_front() {
+                    self.tell(process, event);
+                }
+            }
+            Step::LoseAnswer(index) => self.lose_answer(index),
+            Step::LoseStatement(index) => self.lose_statement(index),
+            Step::StopWaiting(index) => self.stop_waiting(index),
+            Step::GoAway => self.kafka.is_away = true,
+            Step::ComeBack => self.kafka.is_away = false,
+            Step::Refuse => {
+                self.culprits += 1;
+                self.kafka.refused = Some(self.last_payload + 1 + (extra % 3) as Payload);
+            }
+            Step::TakeAgain => self.kafka.refused = None,
+            Step::Crash(process) => self.crash(process),
+            Step::Stop(process) => self.stop(process),
+            Step::End(process) => self.end(process),
+            Step::Stall(process) => self.processes[process].is_stalled = true,
+            Step::GoOn(process) => self.processes[process].is_stalled = false,
+            Step::FailProducer(process) => self.fail_producer(process, extra),
+            Step::Start => self.start(),
+        }
+        self.judge.look(&self.store, &self.kafka, &self.processes, self.culprits)
+    }
+
+    fn tick(&mut self) {
+        self.now += 1;
+        for process in 0..self.processes.len() {
+            if !self.processes[process].is_stalled {
+                self.tell(process, Event::Beat);
+            }
+        }
+    }
+
+    fn tell(&mut self, process: usize, event: Event<Payload>) {
+        let stored = if let Event::Stored { rows, .. } = &event { rows.len() } else { 0 };
+        let before = self.processes[process].together.len();
+        let commands = self.processes[process].tell(event);
+        if self.processes[process].together.len() - before < stored {
+            self.judge.meetings.met("a group for which there is no room");
+        }
+        for command in commands {
+            self.trace.push(format!("  {command:?}"));
+            self.ask(process, &command);
+        }
+    }
+
+    fn ask(&mut self, process: usize, command: &Command<Payload>) {
+        if matches!(command, Command::Retire(_)) {
+            self.judge.meetings.met("an owner replaced by another");
+        }
+        if let Some(sql) = Sql::of(command) {
+            self.send(process, None, sql);
+        }
+    }
+
+    fn submit(&mut self, process: usize, lane: usize, repeats: bool, extra: u64) {
+        let count = 1 + (extra % 3) as usize;
+        let Some((owner, first)) = self.processes[process].owners.number(lane, count) else { return };
+        let rows: Vec<(i64, Payload)> = (0..count)
+            .map(|index| {
+                self.last_payload += 1;
+                (first + index as i64, self.last_payload)
+            })
+            .collect();
+        let taken = if repeats { vec![first + (extra / 3 % count as u64) as i64] } else { Vec::new() };
+        self.processes[process].storing[lane] = true;
+        let sql = Sql::Store { owner, rows, taken };
+        self.send(process, Some(lane), sql);
+    }
+
+    fn send(&mut self, process: usize, lane: Option<usize>, sql: Sql) {
+        let (id, own) = (self.processes[process].id, self.processes[process].own.clone());
+        let since = self.now;
+        self.statements.push(Statement {
+            process: id,
+            lane,
+            sql,
+            begun: false,
+            is_orphan: false,
+            own,
+            since,
+        });
+    }
+
+    fn execute(&mut self, index: usize) -> Result<(), String> {
+        let statement = &self.statements[index];
+        let (process, lane) = (statement.process, statement.lane);
+        self.notice(statement.process, &statement.sql.clone());
+        let statement = &self.statements[index];
+        let retired = self.store.retired();
+        let done = self.store.execute(&statement.sql, statement.begun, process, self.now);
+        if let Done::Committed(Event::SilentFound { owner, .. }) = &done {
+            if statement.own.contains(owner) && !retired.contains(owner) {
+                return Err(format!("process {process} takes its own {owner:?} for silent"));
+            }
+            let living = self.processes.iter().map(|process| process.id).collect();
+            self.judge.takes_over(process, *owner, &living);
+        }
+        let event = match done {
+            Done::Waits => {
+                self.judge.meetings.met("a retirement that waits for a store under way");
+                return Ok(());
+            }
+            Done::Begun => {
+                self.statements[index].begun = true;
+                return Ok(());
+            }
+            Done::Silently => {
+                self.statements.remove(index);
+                return Ok(());
+            }
+            Done::Committed(event) => event,
+        };
+        let statement = self.statements.remove(index);
+        match &event {
+            Event::OwnerGone(_) => self.judge.meetings.met("a store that found its owner retired"),
+            Event::Stored { .. } if statement.is_orphan => {
+                self.judge.meetings.met("a store carried out after its client stopped waiting");
+            }
+            _ => {}
+        }
+        if !statement.is_orphan {
+            let otherwise = statement.sql.unanswered();
+            self.answers.push_back(Answer { process, lane, event, otherwise, since: self.now });
+        }
+        Ok(())
+    }
+
+    /// What a look meets before it is carried out.
+    fn notice(&mut self, process: u32, sql: &Sql) {
+        let Sql::Look(_) = sql else { return };
+        let Some(own) = self.living(process).map(|index| self.processes[index].own.clone()) else { return };
+        if self.store.silent(self.now).any(|owner| own.contains(&owner)) {
+            self.judge.meetings.met("an own owner that looks silent");
+        }
+        if self.store.silent(self.now).any(|owner| self.store.is_locked(owner)) {
+            self.judge.meetings.met("a retirement that waits for a store under way");
+        }
+    }
+
+    fn living(&self, process: u32) -> Option<usize> {
+        self.processes.iter().position(|living| living.id == process)
+    }
+
+    fn hear(&mut self, process: u32, lane: Option<usize>, event: Option<Event<Payload>>) {
+        let Some(process) = self.living(process) else { return };
+        if let Some(lane) = lane {
+            self.processes[process].storing[lane] = false;
+        }
+        if let Some(event) = event {
+            self.tell(process, event);
+        }
+    }
+
+    fn answer(&mut self, index: usize) {
+        let Some(answer) = self.answers.remove(index) else { return };
+        self.hear(answer.process, answer.lane, Some(answer.event));
+    }
+
+    fn lose_answer(&mut self, index: usize) {
+        let Some(answer) = self.answers.remove(index) else { return };
+        if matches!(answer.event, Event::Stored { .. }) {
+            self.judge.meetings.met("an answer lost after the commit");
+        }
+        self.hear(answer.process, answer.lane, answer.otherwise);
+    }
+
+    /// The statement comes to nothing: its client may or may not know.
+    fn lose_statement(&mut self, index: usize) {
+        let statement = self.statements.remove(index);
+        let mut event = statement.sql.unanswered();
+        if let Sql::Store { owner, .. } = statement.sql {
+            if statement.begun {
+                self.store.release(owner);
+            }
+            if self.now.is_multiple_of(2) {
+                event = Some(Event::NotStored(owner));
+            }
+        }
+        if statement.is_orphan {
+            return;
+        }
+        self.hear(statement.process, statement.lane, event);
+    }
+
+    fn stop_waiting(&mut self, index: usize) {
+        let statement = &mut self.statements[index];
+        if std::mem::replace(&mut statement.is_orphan, true) {
+            return;
+        }
+        let (process, lane, event) = (statement.process, statement.lane, statement.sql.unanswered());
+        self.hear(process, lane, event);
+    }
+
+    fn produce(&mut self, process: usize, alone: bool, extra: u64) {
+        let most = if alone { 1 } else { 1 + (extra % 4) as usize };
+        let batch = self.processes[process].batch(alone, most);
+        let payloads: Vec<Payload> = batch.iter().map(|publication| publication.payload).collect();
+        let is_taken = self.kafka.take(&payloads);
+        if !is_taken && alone {
+            self.judge.meetings.met("an event refused by itself");
+        }
+        if !is_taken && batch.len() > 1 {
+            self.judge.meetings.met("a batch refused for one of its events");
+        }
+        for publication in batch {
+            let event = if is_taken {
+                Event::Delivered { owner: publication.owner, number: publication.number }
+            } else {
+                Event::Refused(publication)
+            };
+            self.processes[process].acknowledged.push_back(event);
+        }
+    }
+
+    fn crash(&mut self, process: usize) {
+        let dead = self.processes.remove(process);
+        let is_unmarked = |(owner, number): &(OwnerId, i64), payload: Payload| {
+            let row = self.store.owners.get(owner);
+            dead.own.contains(owner) && row.is_some_and(|row| *number > row.mark) && self.kafka.has(payload)
+        };
+        if self.store.pending.iter().any(|(key, payload)| is_unmarked(key, *payload)) {
+            self.judge.meetings.met("a crash between publishing and the mark");
+        }
+        for statement in &mut self.statements {
+            statement.is_orphan |= statement.process == dead.id;
+        }
+    }
+
+    fn stop(&mut self, process: usize) {
+        if !self.processes[process].together.is_empty() {
+            self.judge.meetings.met("a stop with events on their way");
+        }
+        self.processes[process].is_stopping = true;
+        self.tell(process, Event::Stop);
+    }
+
+    fn end(&mut self, process: usize) {
+        self.tell(process, Event::End);
+        let ended = self.processes.remove(process);
+        for statement in &mut self.statements {
+            statement.is_orphan |= statement.process == ended.id;
+        }
+    }
+
+    /// What the producer held fails; some of it is in Kafka all the same.
+    fn fail_producer(&mut self, process: usize, extra: u64) {
+        self.judge.meetings.met("a producer that fails with events on their way");
+        let process = &mut self.processes[process];
+        let held = process.together.drain(..).chain(process.alone.drain(..));
+        for (index, publication) in held.enumerate() {
+            if !self.kafka.is_away && extra >> (index % 32) & 1 == 1 {
+                self.kafka.take(&[publication.payload]);
+            }
+            process.acknowledged.push_back(Event::Lost(publication));
+        }
+    }
+
+    /// All faults end. Time goes on until nothing is left to do.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        self.kafka.is_away = false;
+        self.kafka.refused = None;
+        if !self.has(Kind::Late) {
+            self.settle_all()?;
+        }
+        self.kinds.clear();
+        for process in &mut self.processes {
+            process.is_stalled = false;
+        }
+        while let Some(stopping) = self.processes.iter().position(|process| process.is_stopping) {
+            self.step(Step::End(stopping), 0)?;
+        }
+        while self.processes.len() < PROCESSES {
+            self.start();
+        }
+        let mut rest = Err("nothing happened".to_owned());
+        for _ in 0..REST {
+            self.step(Step::Tick, 0)?;
+            self.settle_all()?;
+            rest = Judge::rest(&self.store, &self.kafka, &self.processes);
+            if rest.is_ok() {
+                return Ok(());
+            }
+        }
+        rest
+    }
+
+    fn settle_all(&mut self) -> Result<(), String> {
+        for _ in 0..MOVES {
+            if !self.settle()? {
+                return Ok(());
+            }
+        }
+        Err("it never comes to rest".to_owned())
+    }
+
+    /// Carries out what is asked and passes on what is answered. Returns whether there was anything.
+    fn settle(&mut self) -> Result<bool, String> {
+        let mut moved = false;
+        for index in (0..self.statements.len()).rev() {
+            let before = (self.statements.len(), self.statements[index].begun);
+            self.step(Step::Execute(index), 0)?;
+            let is_begun = self.statements.get(index).is_some_and(|statement| statement.begun);
+            moved |= before != (self.statements.len(), is_begun);
+        }
+        while !self.answers.is_empty() {
+            self.step(Step::Answer(0), 0)?;
+            moved = true;
+        }
+        for process in 0..self.processes.len() {
+            for alone in [false, true] {
+                let queue =
+                    |process: &Process| if alone { process.alone.len() } else { process.together.len() };
+                while queue(&self.processes[process]) > 0 {
+                    self.step(Step::Produce { process, alone }, 3)?;
+                    moved = true;
+                }
+            }
+            while !self.processes[process].acknowledged.is_empty() {
+                self.step(Step::Acknowledge(process), 0)?;
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+}
