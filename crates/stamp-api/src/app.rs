@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, anyhow};
+use domain::outbox::Event;
 use domain::stamp::TimeTolerance;
 use platform::clock::PostgresClock;
 use platform::health::{Health, wait_for_database};
@@ -17,7 +18,6 @@ use platform::postgres::Database;
 use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
 use prometheus::Registry;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -25,8 +25,10 @@ use crate::auth::Auth;
 use crate::check::Checker;
 use crate::connections::Connections;
 use crate::intake::Intake;
+use crate::keeper::{self, Complaint};
 use crate::metrics::Metrics;
-use crate::relay::{self, Gauges, Owners, Publisher, keep_owners, publish_adopted, publish_fresh};
+use crate::outbox::{Outbox, Wanted};
+use crate::relay::{Packing, Publisher, publish};
 use crate::routes::state::{AppState, OpenIntake};
 use crate::routes::{Shared, application};
 use crate::sender::Sender;
@@ -90,7 +92,10 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         .context("the threads for checks can't be started")?;
     let watched = Arc::clone(&state);
     let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
-    let health = Arc::new(Health::new(database, kafka).require(Box::new(closed)));
+    let complaint = Arc::new(Complaint::default());
+    let outbox = Arc::clone(&complaint);
+    let health = Health::new(database, kafka).require(Box::new(closed));
+    let health = Arc::new(health.desire(Box::new(move || outbox.get())));
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
 
@@ -113,7 +118,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         http: tokio::spawn(http),
         admin_handle,
         admin: tokio::spawn(admin),
-        intake: tokio::spawn(run_intake(settings, state, metrics, drain.clone())),
+        intake: tokio::spawn(run_intake(settings, state, metrics, complaint, drain.clone())),
         drain,
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
@@ -162,57 +167,79 @@ async fn run_intake(
     settings: Settings,
     state: Arc<AppState>,
     metrics: Metrics,
+    complaint: Arc<Complaint>,
     drain: CancellationToken,
 ) -> anyhow::Result<()> {
     let database = &state.database;
     let prepare = async {
         wait_for_database(database).await?;
-        let clock = Arc::new(PostgresClock::synchronised(database).await);
-        anyhow::Ok((clock, Owners::register(database.clone()).await))
+        anyhow::Ok(Arc::new(PostgresClock::synchronised(database).await))
     };
-    let Some(prepared) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
-    let (clock, (owners, retired)) = prepared?;
-    let publisher = Publisher::new(settings.kafka, settings.topics.stamp_topic, Arc::clone(&owners))
-        .context("the Kafka producer can't be made")?;
-    let publisher = Arc::new(publisher);
-    let (relay, events) = mpsc::channel(relay::QUEUE);
-    let gauges = Gauges::new(&metrics);
+    let Some(clock) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
+    let clock = clock?;
+    let (outbox, wanted) = Outbox::new();
+    let outbox = Arc::new(outbox);
+    let publisher = |packing| {
+        let (kafka, topic) = (settings.kafka.clone(), settings.topics.stamp_topic.clone());
+        let publisher = Publisher::new(kafka, topic, packing, Arc::clone(&outbox));
+        publisher.map(Arc::new).context("the Kafka producer can't be made")
+    };
+    let publishers = [publisher(Packing::Together)?, publisher(Packing::Alone)?];
 
-    tokio::spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
+    // What goes on until everything that was stored is published.
+    let closed = CancellationToken::new();
+    let _closes = closed.clone().drop_guard();
+    let Wanted { together, alone, database: questions } = wanted;
+    let mut relay = JoinSet::new();
+    relay.spawn(publish(Arc::clone(&publishers[0]), together, closed.clone()));
+    relay.spawn(publish(Arc::clone(&publishers[1]), alone, closed.clone()));
+    let mut owners =
+        tokio::spawn(keeper::keep(Arc::clone(&outbox), database.clone(), questions, closed.clone()));
+    // What ends with the requests.
     let mut background = JoinSet::new();
-    background.spawn(keep_owners(Arc::clone(&owners), gauges.clone(), drain.clone()));
-    background.spawn(publish_adopted(
-        Arc::clone(&publisher),
-        Arc::clone(&owners),
-        retired,
-        gauges,
+    background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
+    background.spawn(keeper::show(
+        Arc::clone(&outbox),
+        database.clone(),
+        metrics.clone(),
+        complaint,
         drain.clone(),
     ));
     background.spawn(sweeper::run(
-        Arc::clone(&publisher),
+        Arc::clone(&publishers[1]),
         database.clone(),
         metrics.swept.clone(),
         drain.clone(),
     ));
-    let fresh = tokio::spawn(publish_fresh(Arc::clone(&publisher), events));
-    let (intake, mut committers) = Intake::start(database, &clock, &owners, &relay);
-    // The channel closes with the committers.
-    drop(relay);
-    state.open(OpenIntake { clock, intake });
-    tracing::info!("taking stamps in");
+    let mut committers = JoinSet::new();
+    if drain.run_until_cancelled(outbox.opened()).await.is_some() {
+        let (intake, started) = Intake::start(database, &clock, &outbox);
+        committers = started;
+        state.open(OpenIntake { clock, intake });
+        tracing::info!("taking stamps in");
+    }
 
     tokio::select! {
         () = drain.cancelled() => {}
-        Some(ended) = background.join_next() => ended.context("the relay ended")?,
+        ended = &mut owners => ended.context("the outbox's keeper ended")??,
+        Some(ended) = relay.join_next() => ended.context("the relay ended")?,
+        Some(ended) = background.join_next() => ended.context("a part of the intake ended")?,
         Some(ended) = committers.join_next() => ended.context("a committer ended")?,
     }
     state.close();
     committers.join_all().await;
-    fresh.await.context("the relay ended")?;
+    outbox.tell(Event::Stop);
+    closed.cancel();
     let limit = settings.process.shutdown_timeout / 4;
-    tokio::task::spawn_blocking(move || publisher.flush(limit)).await?;
+    if tokio::time::timeout(limit, relay.join_all()).await.is_err() {
+        tracing::warn!("not everything reached Kafka; the outbox keeps the rest");
+    }
+    let flushed = publishers.map(|publisher| tokio::task::spawn_blocking(move || publisher.flush(limit)));
+    for flushed in flushed {
+        flushed.await?;
+    }
     background.join_all().await;
-    relay::abandon(&owners).await;
+    keeper::abandon(&outbox, database).await;
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! Group commit: requests that come while a transaction is under way share the next one.
 //!
-//! Each request is answered once its stamp is durable in PostgreSQL together with its place in the outbox. The
-//! relay is told then; where it can't take more, the outbox is given up and read from the database later.
+//! Each request is answered once its stamp is durable in PostgreSQL together with its place in the outbox, which is
+//! told of it then.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::outbox::{Event, Lane, OwnerId};
 use domain::stamp::Stamp;
 use platform::clock::PostgresClock;
 use platform::postgres::Database;
@@ -15,14 +16,15 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::outbox::Outbox;
-use crate::relay::{Event, Owners};
 
 /// Transactions at the same time: past two the processor, not the database, is what they compete for.
-const COMMITTERS: usize = 2;
+pub const COMMITTERS: usize = 2;
 /// Stamps in one transaction.
 const GROUP: usize = 1_000;
 /// Requests that may wait for a transaction.
 const QUEUE: usize = 10_000;
+/// How long to wait for an owner: a row is made in milliseconds, and who waits longer has no time left to store.
+const OWNER_LIMIT: Duration = Duration::from_secs(1);
 /// An answer is due within two seconds.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_900);
 
@@ -51,23 +53,21 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Starts the committers. They end, every answer given, once all clones of the intake are dropped; the
-    /// channel to the relay closes with them.
+    /// Starts the committers. They end, every answer given, once all clones of the intake are dropped.
     pub fn start(
         database: &Database,
         clock: &Arc<PostgresClock>,
-        owners: &Arc<Owners>,
-        relay: &mpsc::Sender<Event>,
+        outbox: &Arc<Outbox>,
     ) -> (Self, JoinSet<()>) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
         let mut committers = JoinSet::new();
-        for _ in 0..COMMITTERS {
+        for lane in 0..COMMITTERS {
             let committer = Committer {
+                lane,
                 database: database.clone(),
                 clock: Arc::clone(clock),
-                owners: Arc::clone(owners),
-                relay: relay.clone(),
+                outbox: Arc::clone(outbox),
             };
             committers.spawn(committer.run(Arc::clone(&requests)));
         }
@@ -94,10 +94,11 @@ impl Intake {
 }
 
 struct Committer {
+    /// Under an owner of its own: two that lock one row together cost the database a multixact for each commit.
+    lane: Lane,
     database: Database,
     clock: Arc<PostgresClock>,
-    owners: Arc<Owners>,
-    relay: mpsc::Sender<Event>,
+    outbox: Arc<Outbox>,
 }
 
 impl Committer {
@@ -118,64 +119,59 @@ impl Committer {
         if rows.is_empty() {
             return;
         }
-        match self.store(rows).await {
-            Some((epoch, accepted, rows)) => {
-                for (row, answer) in rows.into_iter().zip(waiting) {
-                    if accepted.contains(&row.seq) {
-                        self.hand_over(Event { epoch, seq: row.seq, stamp: row.stamp });
-                        reply(answer, Ok(()));
-                    } else {
-                        self.owners.outbox().finish(epoch, row.seq);
-                        reply(answer, Err(IntakeError::Duplicate));
-                    }
-                }
+        let Some((owner, accepted, rows)) = self.store(rows).await else {
+            for answer in waiting {
+                reply(answer, Err(IntakeError::Unavailable));
             }
-            None => waiting.into_iter().for_each(|answer| reply(answer, Err(IntakeError::Unavailable))),
+            return;
+        };
+        let mut stored = Vec::with_capacity(rows.len());
+        let mut answers = Vec::with_capacity(rows.len());
+        for (row, answer) in rows.into_iter().zip(waiting) {
+            let is_new = accepted.contains(&row.seq);
+            answers.push((answer, if is_new { Ok(()) } else { Err(IntakeError::Duplicate) }));
+            if is_new {
+                stored.push((row.seq, row.stamp));
+            }
+        }
+        self.outbox.tell(Event::Stored { owner, rows: stored });
+        for (answer, result) in answers {
+            reply(answer, result);
         }
     }
 
-    /// Stores stamps under the present owner, or under a new one where that was retired by somebody else.
-    async fn store(&self, stamps: Vec<Stamp>) -> Option<(u32, HashSet<i64>, Vec<Numbered>)> {
+    /// Stores stamps under the lane's owner, or under a new one where that was retired by somebody else. The outbox
+    /// is told of every outcome but the good one.
+    async fn store(&self, stamps: Vec<Stamp>) -> Option<(OwnerId, HashSet<i64>, Vec<Numbered>)> {
         for _ in 0..2 {
-            let outbox = self.owners.outbox();
-            let (owner, first) = outbox.number(stamps.len());
+            let numbered = self.outbox.number(self.lane, stamps.len());
+            let (owner, first) = tokio::time::timeout(OWNER_LIMIT, numbered).await.ok()?;
             let rows: Vec<Numbered> =
                 stamps.iter().cloned().zip(first..).map(|(stamp, seq)| Numbered { seq, stamp }).collect();
-            match store(&self.database, owner.id, &rows).await {
+            match store(&self.database, owner.0, &rows).await {
                 Ok(Stored::Committed { accepted, clock: (sent, time, received) }) => {
                     self.clock.observe(sent, time, received);
-                    return Some((owner.epoch, accepted.into_iter().collect(), rows));
+                    return Some((owner, accepted.into_iter().collect(), rows));
                 }
                 Ok(Stored::OwnerRetired) => {
                     tracing::warn!(
-                        owner = owner.id,
+                        owner = owner.0,
                         "another process took this outbox over; going on with a new one"
                     );
-                    if self.owners.replace(owner).await.is_err() {
-                        return None;
-                    }
+                    self.outbox.tell(Event::OwnerGone(owner));
                 }
                 Err(error) => {
                     tracing::warn!(error = error.to_string(), stamps = rows.len(), "stamps were not stored");
-                    if error.had_no_effect() {
-                        for row in &rows {
-                            outbox.finish(owner.epoch, row.seq);
-                        }
+                    self.outbox.tell(if error.had_no_effect() {
+                        Event::NotStored(owner)
                     } else {
-                        outbox.give_up(owner.epoch);
-                    }
+                        Event::StoreUnanswered(owner)
+                    });
                     return None;
                 }
             }
         }
         None
-    }
-
-    fn hand_over(&self, event: Event) {
-        let epoch = event.epoch;
-        if self.relay.try_send(event).is_err() {
-            self.owners.outbox().give_up(epoch);
-        }
     }
 }
 
@@ -198,11 +194,4 @@ fn refuse_repeats(group: Vec<Request>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answe
 fn reply(answer: oneshot::Sender<Answer>, result: Answer) {
     // Whoever asked may have gone.
     let _gone = answer.send(result);
-}
-
-/// The outbox as the intake sees it.
-impl Owners {
-    fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
 }

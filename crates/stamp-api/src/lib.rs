@@ -20,6 +20,7 @@ pub mod connections;
 pub mod error;
 pub mod intake;
 mod kafka;
+pub mod keeper;
 pub mod metrics;
 pub mod outbox;
 pub mod relay;

@@ -14,6 +14,7 @@ const REQUESTS: &str = "stamp_api_http_requests_total";
 const DURATION: &str = "stamp_api_http_request_duration_seconds";
 const OUTBOX_PENDING: &str = "stamp_api_outbox_pending";
 const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
+const OUTBOX_REFUSED: &str = "stamp_api_outbox_refused";
 const SWEPT: &str = "stamp_api_swept_total";
 
 /// From an answer out of memory to a database that is away.
@@ -27,10 +28,12 @@ const UNMATCHED: &str = "unmatched";
 pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
-    /// Stored events that Kafka has not acknowledged yet.
+    /// Stored events of this process's owners that are not in Kafka.
     pub outbox_pending: IntGauge,
     /// The age of the oldest of them in seconds, 0 if there is none.
     pub outbox_oldest: Gauge,
+    /// Events that Kafka refuses by themselves.
+    pub outbox_refused: IntGauge,
     /// Stamps whose events were published again because nobody had processed them.
     pub swept: IntCounter,
 }
@@ -47,13 +50,13 @@ impl Metrics {
             .buckets(DURATION_BUCKETS.to_vec());
         let duration = HistogramVec::new(duration, &["route"])?;
         registry.register(Box::new(duration.clone()))?;
-        let outbox_pending =
-            gauge(registry, OUTBOX_PENDING, "Stored events that Kafka has not acknowledged.")?;
+        let outbox_pending = gauge(registry, OUTBOX_PENDING, "Stored events that are not in Kafka.")?;
         let outbox_oldest = Gauge::new(OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
         registry.register(Box::new(outbox_oldest.clone()))?;
+        let outbox_refused = gauge(registry, OUTBOX_REFUSED, "Events that Kafka refuses; 0 in health.")?;
         let swept =
             counter(registry, SWEPT, "Stamps published again long after they were due; 0 in health.")?;
-        Ok(Self { requests, duration, outbox_pending, outbox_oldest, swept })
+        Ok(Self { requests, duration, outbox_pending, outbox_oldest, outbox_refused, swept })
     }
 
     fn answered(&self, route: &str, method: &Method, status: &str, took: Duration) {
@@ -119,6 +122,6 @@ mod tests {
         let mut names: Vec<String> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();
         names.sort();
-        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING, SWEPT]);
+        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING, OUTBOX_REFUSED, SWEPT]);
     }
 }

@@ -1,155 +1,112 @@
-//! The numbers of this process's outbox: which are given out, and up to which everything is in Kafka.
+//! This process's outbox: what [`domain::outbox`] decides, shared by those who store, publish and keep the owners.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use domain::batch::Position;
-use domain::batch::ledger::OffsetLedgers;
+use domain::outbox::owner::{Limits, Owners, Standing};
+use domain::outbox::{Command, Event, Lane, OwnerId, Publication};
+use domain::stamp::Stamp;
+use tokio::sync::{mpsc, watch};
 
-/// The numbers under one owner. Shared by the intake, which gives them out, and the relay, which finishes them.
+use crate::intake::COMMITTERS;
+
+/// Events in memory, of about 300 bytes each; what comes beyond is read from the database later.
+pub const EVENTS: usize = 100_000;
+/// Rows that are read from the database, published and acknowledged together.
+pub const PAGE: usize = 5_000;
+
+/// Refused events with which nothing further is handed out: more than a few broken ones, so that Kafka takes nothing.
+const REFUSED: usize = 1_000;
+
+/// What the outbox wants done. The state itself bounds how much is in these.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Events that go to Kafka as they come.
+    pub together: mpsc::UnboundedReceiver<Publication<Stamp>>,
+    /// Events that go to Kafka in batches of their own.
+    pub alone: mpsc::UnboundedReceiver<Publication<Stamp>>,
+    /// What is asked of the database.
+    pub database: mpsc::UnboundedReceiver<Command<Stamp>>,
+}
+
+/// The state of the outbox.
 #[derive(Debug)]
 pub struct Outbox {
-    state: Mutex<State>,
-}
-
-/// The owner under which stamps are stored at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// Its row in the database.
-    pub id: i64,
-    /// Counts the owners of this process: what was numbered under an earlier one moves nothing any more.
-    pub epoch: u32,
-}
-
-/// How the outbox stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Up to here everything is in Kafka.
-    pub published_through: i64,
-    /// How many numbers are given out and not finished.
-    pub outstanding: usize,
-    /// For how long, about, the oldest of them has been.
-    pub oldest: Duration,
-}
-
-/// An outbox counts its numbers as a partition counts its offsets; there is one.
-const OUTBOX: i32 = 0;
-
-#[derive(Debug)]
-struct State {
-    owner: Owner,
-    next: i64,
-    numbers: OffsetLedgers,
-    /// Some of this owner's stamps are not on their way to Kafka and have to be read from the database.
-    incomplete: bool,
-    /// From when on which numbers were given out, for the age of the oldest.
-    marks: VecDeque<(i64, Instant)>,
+    owners: Mutex<Owners<Stamp>>,
+    together: mpsc::UnboundedSender<Publication<Stamp>>,
+    alone: mpsc::UnboundedSender<Publication<Stamp>>,
+    database: mpsc::UnboundedSender<Command<Stamp>>,
+    /// Which lanes have an owner.
+    owned: watch::Sender<[bool; COMMITTERS]>,
 }
 
 impl Outbox {
-    /// An outbox under a first owner.
-    pub fn new(owner: i64) -> Self {
-        let mut numbers = OffsetLedgers::default();
-        numbers.begin(OUTBOX, 1);
-        let owner = Owner { id: owner, epoch: 1 };
-        Self {
-            state: Mutex::new(State { owner, next: 1, numbers, incomplete: false, marks: VecDeque::new() }),
+    /// An outbox without owners.
+    pub fn new() -> (Self, Wanted) {
+        let (together, together_wanted) = mpsc::unbounded_channel();
+        let (alone, alone_wanted) = mpsc::unbounded_channel();
+        let (database, database_wanted) = mpsc::unbounded_channel();
+        let owners =
+            Mutex::new(Owners::new(COMMITTERS, Limits { events: EVENTS, page: PAGE, refused: REFUSED }));
+        let owned = watch::Sender::new([false; COMMITTERS]);
+        let wanted = Wanted { together: together_wanted, alone: alone_wanted, database: database_wanted };
+        (Self { owners, together, alone, database, owned }, wanted)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Owners<Stamp>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what has happened, and passes on what is to be done about it.
+    pub fn tell(&self, event: Event<Stamp>) {
+        let mut owners = self.owners();
+        for command in owners.on(event) {
+            // Whoever would do it has ended with the process.
+            let _ended = match command {
+                Command::Publish(publication) if publication.alone => self.alone.send(publication).is_ok(),
+                Command::Publish(publication) => self.together.send(publication).is_ok(),
+                other => self.database.send(other).is_ok(),
+            };
+        }
+        let owned = std::array::from_fn(|lane| owners.has_owner(lane));
+        self.owned.send_if_modified(|before| std::mem::replace(before, owned) != owned);
+    }
+
+    /// Waits until every lane has an owner.
+    pub async fn opened(&self) {
+        let mut owned = self.owned.subscribe();
+        // The sender lives as long as this.
+        let _opened = owned.wait_for(|owned| owned.iter().all(|owned| *owned)).await;
+    }
+
+    /// Numbers the stamps of a group, as soon as its lane has an owner.
+    pub async fn number(&self, lane: Lane, count: usize) -> (OwnerId, i64) {
+        let mut owned = self.owned.subscribe();
+        loop {
+            if let Some(numbered) = self.owners().number(lane, count) {
+                return numbered;
+            }
+            let _owned = owned.wait_for(|owned| owned[lane]).await;
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells whether an event is still to be published by this process.
+    pub fn is_outstanding(&self, publication: &Publication<Stamp>) -> bool {
+        self.owners().is_outstanding(publication.owner, publication.number)
     }
 
-    /// The present owner.
-    pub fn owner(&self) -> Owner {
-        self.state().owner
+    /// Ends the outbox. Returns its owners with their marks, for others to go on from.
+    pub fn end(&self) -> Vec<(OwnerId, i64)> {
+        let commands = self.owners().on(Event::End);
+        let marks = commands.into_iter().find_map(|command| match command {
+            Command::Abandon(marks) => Some(marks),
+            _ => None,
+        });
+        marks.unwrap_or_default()
     }
 
-    /// Goes on under a new owner, from number 1.
-    pub fn begin(&self, owner: i64) {
-        let mut state = self.state();
-        let epoch = state.owner.epoch + 1;
-        state.owner = Owner { id: owner, epoch };
-        state.numbers.begin(OUTBOX, epoch);
-        (state.next, state.incomplete) = (1, false);
-        state.marks.clear();
-    }
-
-    /// Gives out so many numbers, from the returned one on. They are outstanding until they are finished.
-    pub fn number(&self, count: usize) -> (Owner, i64) {
-        let mut state = self.state();
-        let (owner, first) = (state.owner, state.next);
-        state.next += count as i64;
-        for seq in first..state.next {
-            state.numbers.receive(Position { partition: OUTBOX, assignment: owner.epoch, offset: seq });
-        }
-        (owner, first)
-    }
-
-    /// A number's stamp is in Kafka, or was not stored.
-    pub fn finish(&self, epoch: u32, seq: i64) {
-        self.state().numbers.complete(Position { partition: OUTBOX, assignment: epoch, offset: seq });
-    }
-
-    /// Stamps of this owner are not all on their way: its outbox has to be read from the database.
-    pub fn give_up(&self, epoch: u32) {
-        let mut state = self.state();
-        if state.owner.epoch == epoch {
-            state.incomplete = true;
-        }
-    }
-
-    /// Tells whether the present owner was given up.
-    pub fn is_given_up(&self) -> bool {
-        self.state().incomplete
-    }
-
-    /// Looks how the outbox stands.
-    pub fn backlog(&self) -> Backlog {
-        let now = Instant::now();
-        let mut state = self.state();
-        let published_through = state.numbers.frontier(OUTBOX).unwrap_or(1) - 1;
-        let next = state.next;
-        state.marks.push_back((next, now));
-        while state.marks.front().is_some_and(|(next, _)| *next <= published_through + 1) {
-            state.marks.pop_front();
-        }
-        let oldest = state.marks.front().map_or(Duration::ZERO, |(_, since)| now - *since);
-        Backlog { published_through, outstanding: state.numbers.outstanding(OUTBOX), oldest }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mark_never_passes_a_number_that_is_outstanding() {
-        let outbox = Outbox::new(7);
-        let (owner, first) = outbox.number(3);
-        assert_eq!((owner, first), (Owner { id: 7, epoch: 1 }, 1));
-        outbox.finish(1, 2);
-        outbox.finish(1, 3);
-        assert_eq!(outbox.backlog().published_through, 0);
-        outbox.finish(1, 1);
-        assert_eq!(outbox.backlog().published_through, 3);
-        assert_eq!(outbox.backlog().outstanding, 0);
-    }
-
-    #[test]
-    fn an_acknowledgement_under_an_earlier_owner_moves_nothing() {
-        let outbox = Outbox::new(7);
-        outbox.number(1);
-        outbox.give_up(1);
-        assert!(outbox.is_given_up());
-        outbox.begin(8);
-        assert!(!outbox.is_given_up());
-        outbox.number(1);
-        outbox.finish(1, 1);
-        assert_eq!(outbox.backlog().published_through, 0);
-        outbox.give_up(1);
-        assert!(!outbox.is_given_up());
+    /// How the owners stand, and how many events Kafka refuses.
+    pub fn standing(&self) -> (Vec<Standing>, usize) {
+        let owners = self.owners();
+        (owners.standing(), owners.refused())
     }
 }

@@ -1,21 +1,17 @@
 //! From the outbox to Kafka.
 //!
-//! Three tasks: one publishes what the intake hands over, one keeps this process's owner alive and looks for
-//! owners that have fallen silent, one publishes what retired owners have left in the database. An owner of
-//! our own is retired the same way whenever something of it may not be on its way: its queue overflowed while
-//! Kafka was away, the answer to a commit was lost, or the producer failed.
+//! Two producers. One packs many events into a batch, as many as come while the previous one is under way. A broker
+//! judges a batch as a whole, though, and refuses it for its size or for one of its records; so what was refused goes
+//! to the other producer, which sends each event in a batch of its own, and only the culprit is refused again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::event;
+use domain::outbox::{Event, Publication};
 use domain::stamp::Stamp;
 use platform::kafka::KafkaSettings;
-use platform::postgres::intake::{self, RetiredOwner};
-use platform::postgres::{Database, DatabaseError};
-use platform::retry::Backoff;
-use prometheus::IntGauge;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
@@ -24,227 +20,38 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{producer_config, traceparent};
-use crate::metrics::Metrics;
-use crate::outbox::{Outbox, Owner};
+use crate::outbox::Outbox;
 
-/// Events that may wait for the producer; what comes beyond is read from the database later.
-pub const QUEUE: usize = 100_000;
-/// How often the owner's row is renewed.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// An owner that is silent for so long is taken for dead.
-const SILENCE: Duration = Duration::from_secs(5);
-/// Rows of a retired owner that are read, published and acknowledged together.
-const PAGE: i64 = 5_000;
-/// How long giving the outbox up at the end may take.
-const ABANDON_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait while the producer's queue is full.
 const FULL: Duration = Duration::from_millis(20);
+/// How long to wait while the producer takes nothing for another reason.
+const FAILED: Duration = Duration::from_millis(200);
+/// Refused events that are named in the log between two calms: a broker that refuses everything fills no disk.
+const NAMED: usize = 20;
 
-/// A stored stamp on its way to Kafka.
-#[derive(Debug)]
-pub struct Event {
-    /// Under which owner of this process it is numbered.
-    pub epoch: u32,
-    /// Its number.
-    pub seq: i64,
-    /// The stamp.
-    pub stamp: Stamp,
-}
-
-/// This process's owners: the present one and those that are retired and not published yet.
-pub struct Owners {
-    pub(crate) outbox: Outbox,
-    database: Database,
-    /// One replacement at a time.
-    replacing: tokio::sync::Mutex<()>,
-    retired: mpsc::UnboundedSender<RetiredOwner>,
-    adopted: Mutex<Vec<RetiredOwner>>,
-}
-
-impl Owners {
-    /// Registers a first owner, for as long as that takes.
-    pub async fn register(database: Database) -> (Arc<Self>, mpsc::UnboundedReceiver<RetiredOwner>) {
-        let mut backoff = Backoff::default();
-        let owner = loop {
-            match intake::register(&database).await {
-                Ok(owner) => break owner,
-                Err(error) => {
-                    tracing::warn!(error = error.to_string(), "waiting for PostgreSQL");
-                    tokio::time::sleep(backoff.delay()).await;
-                }
-            }
-        };
-        let (retired, receiver) = mpsc::unbounded_channel();
-        let owners = Self {
-            outbox: Outbox::new(owner),
-            database,
-            replacing: tokio::sync::Mutex::default(),
-            retired,
-            adopted: Mutex::default(),
-        };
-        (Arc::new(owners), receiver)
-    }
-
-    /// Goes on under a new owner if `old` is still the present one, and has the old one's outbox published.
-    ///
-    /// # Errors
-    /// If the database can't be reached; then nothing has changed.
-    pub async fn replace(&self, old: Owner) -> Result<(), DatabaseError> {
-        let _one_at_a_time = self.replacing.lock().await;
-        if self.outbox.owner() != old {
-            return Ok(());
-        }
-        let new = intake::register(&self.database).await?;
-        let mark = self.outbox.backlog().published_through;
-        self.outbox.begin(new);
-        // Waits for the inserts under way. Where this fails, the old owner falls silent and is found so.
-        if let Some(retired) = intake::retire(&self.database, old.id).await? {
-            self.adopt(RetiredOwner { published_through: retired.published_through.max(mark), ..retired });
-        }
-        Ok(())
-    }
-
-    fn adopt(&self, owner: RetiredOwner) {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
-        // The adopter ends with the process.
-        let _ending = self.retired.send(owner);
-    }
-
-    fn adopted(&self) -> Vec<RetiredOwner> {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn release(&self, owner: RetiredOwner) {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.id != owner.id);
-    }
-
-    /// Renews the owners of this process, replaces the present one if need be, and looks for silent ones.
-    async fn beat(&self) -> Result<(), DatabaseError> {
-        let (owner, backlog) = (self.outbox.owner(), self.outbox.backlog());
-        let alive = intake::renew(&self.database, owner.id, backlog.published_through).await?;
-        if !alive || self.outbox.is_given_up() {
-            tracing::info!(owner = owner.id, alive, "the outbox goes on under a new owner");
-            self.replace(owner).await?;
-        }
-        for adopted in self.adopted() {
-            intake::renew(&self.database, adopted.id, adopted.published_through).await?;
-        }
-        while let Some(silent) = intake::retire_silent(&self.database, SILENCE).await? {
-            tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
-            self.adopt(silent);
-        }
-        Ok(())
-    }
-}
-
-/// Keeps the owners alive until `stop`.
-pub async fn keep_owners(owners: Arc<Owners>, gauges: Gauges, stop: CancellationToken) {
-    loop {
-        match stop.run_until_cancelled(owners.beat()).await {
-            None => return,
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::warn!(error = error.to_string(), "the outbox's owner can't be renewed");
-            }
-        }
-        gauges.show(&owners.outbox);
-        if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// What the outbox shows of itself.
-#[derive(Clone)]
-pub struct Gauges {
-    /// Stamps that are stored and not in Kafka.
-    pub pending: IntGauge,
-    /// For how long the oldest of them has been, in seconds.
-    pub oldest: prometheus::Gauge,
-    /// How many are left of retired owners' outboxes.
-    pub adopted: Arc<AtomicUsize>,
-}
-
-impl Gauges {
-    /// Gauges that show themselves among the service's metrics.
-    pub fn new(metrics: &Metrics) -> Self {
-        Self {
-            pending: metrics.outbox_pending.clone(),
-            oldest: metrics.outbox_oldest.clone(),
-            adopted: Arc::default(),
-        }
-    }
-
-    fn show(&self, outbox: &Outbox) {
-        let backlog = outbox.backlog();
-        self.pending.set((backlog.outstanding + self.adopted.load(Ordering::Relaxed)) as i64);
-        self.oldest.set(backlog.oldest.as_secs_f64());
-    }
-}
-
-/// Publishes what the intake hands over, until it hands over no more.
-pub async fn publish_fresh(publisher: Arc<Publisher>, mut events: mpsc::Receiver<Event>) {
-    while let Some(Event { epoch, seq, stamp }) = events.recv().await {
-        // What is left of a retired owner comes from the database.
-        if publisher.owners.outbox.owner().epoch == epoch {
-            publisher.publish(&stamp, Delivery::Fresh { epoch, seq }).await;
-        }
-    }
-}
-
-/// Publishes what retired owners have left in the database, one after the other, until `stop`.
-pub async fn publish_adopted(
+/// Publishes what the outbox hands out, until `stop` and until nothing is left of it.
+pub async fn publish(
     publisher: Arc<Publisher>,
-    owners: Arc<Owners>,
-    mut retired: mpsc::UnboundedReceiver<RetiredOwner>,
-    gauges: Gauges,
+    mut wanted: mpsc::UnboundedReceiver<Publication<Stamp>>,
     stop: CancellationToken,
 ) {
-    while let Some(Some(owner)) = stop.run_until_cancelled(retired.recv()).await {
-        let mut backoff = Backoff::default();
-        let mut from = owner.published_through;
-        loop {
-            let page = publish_page(&publisher, &owners.database, owner, from, &gauges);
-            match stop.run_until_cancelled(page).await {
-                None => return,
-                Some(Ok(Some(through))) => from = through,
-                Some(Ok(None)) => break,
-                Some(Err(error)) => {
-                    tracing::warn!(owner = owner.id, error, "an outbox can't be published yet");
-                    tokio::time::sleep(backoff.delay()).await;
-                }
-            }
+    loop {
+        let publication = tokio::select! {
+            biased;
+            Some(publication) = wanted.recv() => publication,
+            () = stop.cancelled() => return,
+        };
+        // An owner that others have taken over is theirs to publish.
+        if publisher.outbox.is_outstanding(&publication) {
+            publisher.publish(Delivery::Outbox(publication)).await;
+        } else {
+            publisher.outbox.tell(Event::Lost(publication));
         }
-        gauges.adopted.store(0, Ordering::Relaxed);
-        owners.release(owner);
-        tracing::info!(owner = owner.id, "a retired owner's outbox is published");
     }
-}
-
-/// Publishes one page above a number and waits until Kafka has it. Returns the last number of the page, or
-/// `None` where there was nothing left and the owner is gone.
-async fn publish_page(
-    publisher: &Publisher,
-    database: &Database,
-    owner: RetiredOwner,
-    above: i64,
-    gauges: &Gauges,
-) -> Result<Option<i64>, String> {
-    let page = intake::outbox(database, owner.id, above, PAGE).await.map_err(|error| error.to_string())?;
-    let Some(last) = page.last().map(|row| row.seq) else {
-        intake::forget(database, owner.id).await.map_err(|error| error.to_string())?;
-        return Ok(None);
-    };
-    gauges.adopted.store(page.len(), Ordering::Relaxed);
-    let stamps: Vec<Stamp> = page.into_iter().map(|row| row.stamp).collect();
-    if !publisher.publish_all(&stamps).await {
-        return Err("Kafka refused an event".to_owned());
-    }
-    intake::renew(database, owner.id, last).await.map_err(|error| error.to_string())?;
-    Ok(Some(last))
 }
 
 /// The acknowledgements that somebody waits for.
+#[derive(Debug)]
 struct Outstanding {
     left: AtomicUsize,
     failed: AtomicBool,
@@ -252,10 +59,6 @@ struct Outstanding {
 }
 
 impl Outstanding {
-    fn new(count: usize) -> Self {
-        Self { left: AtomicUsize::new(count), failed: AtomicBool::new(false), done: Notify::new() }
-    }
-
     fn delivered(&self, success: bool) {
         if !success {
             self.failed.store(true, Ordering::Release);
@@ -264,24 +67,38 @@ impl Outstanding {
             self.done.notify_one();
         }
     }
+}
 
-    async fn all_delivered(&self) -> bool {
-        self.done.notified().await;
-        !self.failed.load(Ordering::Acquire)
+/// An event with whoever is told what became of it.
+enum Delivery {
+    Outbox(Publication<Stamp>),
+    Awaited(Stamp, Arc<Outstanding>),
+}
+
+impl Delivery {
+    fn stamp(&self) -> &Stamp {
+        match self {
+            Self::Outbox(publication) => &publication.payload,
+            Self::Awaited(stamp, _) => stamp,
+        }
     }
 }
 
-/// What an acknowledgement is for.
-enum Delivery {
-    Fresh { epoch: u32, seq: i64 },
-    Awaited(Arc<Outstanding>),
+/// How a producer packs events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As many in a batch as there are.
+    Together,
+    /// Each in a batch of its own.
+    Alone,
 }
 
-/// The producer, made anew when it has failed for good.
+/// A producer, made anew when it has failed for good.
 pub struct Publisher {
     kafka: KafkaSettings,
     topic: String,
-    owners: Arc<Owners>,
+    packing: Packing,
+    outbox: Arc<Outbox>,
     producer: Mutex<Arc<ThreadedProducer<Deliveries>>>,
 }
 
@@ -290,19 +107,28 @@ impl Publisher {
     ///
     /// # Errors
     /// If the client can't be made.
-    pub fn new(kafka: KafkaSettings, topic: String, owners: Arc<Owners>) -> Result<Self, KafkaError> {
-        let producer = Mutex::new(Arc::new(Self::producer(&kafka, &owners)?));
-        Ok(Self { kafka, topic, owners, producer })
+    pub fn new(
+        kafka: KafkaSettings,
+        topic: String,
+        packing: Packing,
+        outbox: Arc<Outbox>,
+    ) -> Result<Self, KafkaError> {
+        let producer = Mutex::new(Arc::new(Self::producer(&kafka, packing, &outbox)?));
+        Ok(Self { kafka, topic, packing, outbox, producer })
     }
 
     fn producer(
         kafka: &KafkaSettings,
-        owners: &Arc<Owners>,
+        packing: Packing,
+        outbox: &Arc<Outbox>,
     ) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
-        producer_config(kafka)
-            // The outbox keeps an event for as long as Kafka is away, so it is never given up.
-            .set("message.timeout.ms", "0")
-            .create_with_context(Deliveries { owners: Arc::clone(owners) })
+        let mut config = producer_config(kafka);
+        // The outbox keeps an event for as long as Kafka is away, so it is never given up.
+        config.set("message.timeout.ms", "0");
+        if packing == Packing::Alone {
+            config.set("batch.num.messages", "1");
+        }
+        config.create_with_context(Deliveries { outbox: Arc::clone(outbox), named: AtomicUsize::new(0) })
     }
 
     fn current(&self) -> Arc<ThreadedProducer<Deliveries>> {
@@ -310,25 +136,29 @@ impl Publisher {
     }
 
     /// Hands an event to the producer, waiting while its queue is full. The delivery is told when it is decided.
-    async fn publish(&self, stamp: &Stamp, delivery: Delivery) {
-        let value = event::encode(stamp);
-        let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
-        let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(delivery))
-            .key(stamp.object_cid().as_str())
-            .payload(value.as_slice())
-            .headers(headers);
+    async fn publish(&self, delivery: Delivery) {
+        let value = event::encode(delivery.stamp());
+        let key = delivery.stamp().object_cid().clone();
+        let mut delivery = Box::new(delivery);
         loop {
+            let headers =
+                OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
+            let record = BaseRecord::with_opaque_to(&self.topic, delivery)
+                .key(key.as_str())
+                .payload(value.as_slice())
+                .headers(headers);
             let producer = self.current();
-            match producer.send(record) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    tokio::time::sleep(FULL).await;
+            let Err((error, back)) = producer.send(record) else { return };
+            delivery = back.delivery_opaque;
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => tokio::time::sleep(FULL).await,
+                // The client knows by itself that no broker would take it.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    return producer.context().decided(Err(&error), *delivery);
                 }
-                Err((error, back)) => {
+                _ => {
                     tracing::warn!(error = error.to_string(), "the producer takes no events");
-                    record = back;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    tokio::time::sleep(FAILED).await;
                     self.replace_if_failed(&producer);
                 }
             }
@@ -336,16 +166,24 @@ impl Publisher {
     }
 
     /// Publishes stamps and waits until Kafka has decided on all. Returns whether it took them.
-    pub async fn publish_all(&self, stamps: &[Stamp]) -> bool {
-        let outstanding = Arc::new(Outstanding::new(stamps.len()));
-        for stamp in stamps {
-            self.publish(stamp, Delivery::Awaited(Arc::clone(&outstanding))).await;
+    pub async fn publish_all(&self, stamps: Vec<Stamp>) -> bool {
+        if stamps.is_empty() {
+            return true;
         }
-        stamps.is_empty() || outstanding.all_delivered().await
+        let outstanding = Arc::new(Outstanding {
+            left: AtomicUsize::new(stamps.len()),
+            failed: AtomicBool::new(false),
+            done: Notify::new(),
+        });
+        for stamp in stamps {
+            self.publish(Delivery::Awaited(stamp, Arc::clone(&outstanding))).await;
+        }
+        outstanding.done.notified().await;
+        !outstanding.failed.load(Ordering::Acquire)
     }
 
     /// A fatal error of the idempotent producer ends it (KIP-360); what it had not delivered fails with it and
-    /// is read from the database again.
+    /// is published again.
     fn replace_if_failed(&self, failed: &Arc<ThreadedProducer<Deliveries>>) {
         if failed.client().fatal_error().is_none() {
             return;
@@ -354,7 +192,7 @@ impl Publisher {
         if !Arc::ptr_eq(&current, failed) {
             return;
         }
-        match Self::producer(&self.kafka, &self.owners) {
+        match Self::producer(&self.kafka, self.packing, &self.outbox) {
             Ok(producer) => {
                 tracing::warn!("the producer failed for good; a new one takes its place");
                 *current = Arc::new(producer);
@@ -374,19 +212,54 @@ impl Publisher {
     }
 }
 
-/// The end of a process's outbox: its mark is stored, and what lies above is anybody's.
-pub async fn abandon(owners: &Owners) {
-    let (owner, backlog) = (owners.outbox.owner(), owners.outbox.backlog());
-    let abandoned = intake::abandon(&owners.database, owner.id, backlog.published_through);
-    let abandoned = tokio::time::timeout(ABANDON_LIMIT, abandoned).await;
-    if !matches!(abandoned, Ok(Ok(()))) {
-        tracing::warn!("the outbox can't be given up; it is taken over after a few seconds of silence");
+/// Told of every acknowledgement, on the producer's thread.
+struct Deliveries {
+    outbox: Arc<Outbox>,
+    /// How many refused events the log has named since Kafka last took one.
+    named: AtomicUsize,
+}
+
+impl Deliveries {
+    fn decided(&self, result: Result<(), &KafkaError>, delivery: Delivery) {
+        match (delivery, result) {
+            (Delivery::Awaited(_, outstanding), result) => outstanding.delivered(result.is_ok()),
+            (Delivery::Outbox(publication), Ok(())) => {
+                self.named.store(0, Ordering::Relaxed);
+                let Publication { owner, number, .. } = publication;
+                self.outbox.tell(Event::Delivered { owner, number });
+            }
+            (Delivery::Outbox(publication), Err(error)) if is_own_fault(error) => {
+                self.outbox.tell(Event::Lost(publication));
+            }
+            (Delivery::Outbox(publication), Err(error)) => {
+                self.name(&publication, error);
+                self.outbox.tell(Event::Refused(publication));
+            }
+        }
+    }
+
+    /// Names the culprit in the log; in a batch with others it may be any of them.
+    fn name(&self, publication: &Publication<Stamp>, error: &KafkaError) {
+        if !publication.alone {
+            return;
+        }
+        let named = self.named.fetch_add(1, Ordering::Relaxed);
+        if named < NAMED {
+            let object_cid = publication.payload.object_cid().as_str();
+            tracing::warn!(
+                object_cid,
+                error = error.to_string(),
+                "Kafka refuses an event; it is tried again and again"
+            );
+        } else if named == NAMED {
+            tracing::warn!("Kafka refuses further events; stamp_api_outbox_refused counts them");
+        }
     }
 }
 
-/// Told of every acknowledgement, on the producer's thread.
-struct Deliveries {
-    owners: Arc<Owners>,
+/// Tells whether the client itself gave an event up, as when it failed for good: its own codes are negative.
+fn is_own_fault(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_none_or(|code| (code as i32) < 0)
 }
 
 impl ClientContext for Deliveries {
@@ -399,13 +272,6 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<Delivery>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
-        if let Err((error, _)) = result {
-            tracing::warn!(error = error.to_string(), "Kafka refused an event; the outbox keeps it");
-        }
-        match *delivery {
-            Delivery::Fresh { epoch, seq } if result.is_ok() => self.owners.outbox.finish(epoch, seq),
-            Delivery::Fresh { epoch, .. } => self.owners.outbox.give_up(epoch),
-            Delivery::Awaited(outstanding) => outstanding.delivered(result.is_ok()),
-        }
+        self.decided(result.as_ref().map(drop).map_err(|(error, _)| error), *delivery);
     }
 }

@@ -1,8 +1,8 @@
 //! The last net: stamps that are pending long after they were due are published again.
 //!
 //! In a healthy run it finds nothing. What it finds was acknowledged by Kafka and lost all the same: by a broker
-//! that lost its disk, by an offset that was moved past it, by a topic whose records expired. Each stamp is put
-//! off further every time, so that an outage of the listeners does not multiply their backlog.
+//! that lost its disk, by an offset that was moved past it, by a topic whose records expired. It must not multiply
+//! the backlog of listeners that are off or behind, so it takes one page at a time, and each stamp twice at most.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,22 +27,18 @@ pub async fn run(publisher: Arc<Publisher>, database: Database, swept: IntCounte
 }
 
 async fn sweep(publisher: &Publisher, database: &Database, swept: &IntCounter) {
-    loop {
-        let forgotten = match intake::sweep(database, PAGE).await {
-            Ok(forgotten) if forgotten.is_empty() => return,
-            Ok(forgotten) => forgotten,
-            Err(error) => {
-                tracing::warn!(error = error.to_string(), "the sweeper can't look after pending stamps");
-                return;
-            }
-        };
-        tracing::warn!(
-            stamps = forgotten.len(),
-            "stamps are pending long after they were due; published again"
-        );
-        swept.inc_by(forgotten.len() as u64);
-        if !publisher.publish_all(&forgotten).await {
-            tracing::warn!("Kafka refused some of them; they are tried again later");
+    let forgotten = match intake::sweep(database, PAGE).await {
+        Ok(forgotten) if forgotten.is_empty() => return,
+        Ok(forgotten) => forgotten,
+        Err(error) => {
+            tracing::warn!(error = error.to_string(), "the sweeper can't look after pending stamps");
+            return;
         }
+    };
+    let stamps = forgotten.len();
+    tracing::warn!(stamps, "stamps are pending long after they were due; published again");
+    swept.inc_by(stamps as u64);
+    if !publisher.publish_all(forgotten).await {
+        tracing::warn!("Kafka refused some of them");
     }
 }

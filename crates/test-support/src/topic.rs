@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::message::topic_of;
 use platform::kafka::topics::{TopicSpec, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{BorrowedMessage, ToBytes};
@@ -84,6 +84,14 @@ impl TestTopic {
         let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
         made[0].as_ref().expect("a topic of one's own");
         topic
+    }
+
+    /// Gives the topic one setting and all others their default.
+    pub async fn set(&self, name: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let setting = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set(name, value);
+        let altered = admin.alter_configs([&setting], &AdminOptions::new()).await.expect("Kafka answers");
+        altered[0].as_ref().expect("the topic takes the setting");
     }
 
     /// Deletes the topic and makes it again under the same name, empty.

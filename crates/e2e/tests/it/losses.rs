@@ -25,12 +25,12 @@ async fn stamps_whose_records_kafka_has_lost_are_published_again_and_only_those(
     assert_eq!(world.database.number("SELECT count(*) FROM pending_stamps").await, 5);
     assert_eq!(world.metric(&api_admin, "stamp_api_swept_total").await, Some(0.0));
 
-    // Half a minute passes, so to say.
+    // Half a minute passes, so to say, and the listener has processed what came half a minute later.
     world
         .database
         .run(
-            "UPDATE pending_stamps SET sweep_after = sweep_after - interval '30 seconds';
-             UPDATE stamps SET created_date = created_date - interval '30 seconds' WHERE object_cid LIKE 'lost-%'",
+            "UPDATE pending_stamps SET due_at = due_at - interval '70 s', sweep_after = sweep_after - interval '70 s';
+             UPDATE batches SET processed_at = processed_at - interval '31 s'",
         )
         .await;
     world.every_stamp_is_in_one_batch(10).await;

@@ -6,17 +6,22 @@
 //! above the mark. An insert and a retirement lock the owner's row against each other: once an owner is
 //! retired, nothing more can appear under it.
 
+mod backlog;
+mod sweep;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
+pub use self::backlog::{Backlog, Unpublished, backlog};
+pub use self::sweep::{sweep, sweep_statements};
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
 /// How long one group commit may take: an answer is due within two seconds.
 const STORE_LIMIT: Duration = Duration::from_millis(1_500);
-/// A stamp that is still pending so long after it was due, and after it came, is looked after by the sweeper.
+/// A stamp that is still pending so long after it was due, and after it came, may be looked after by the sweeper.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(30);
 /// How long other statements of the outbox may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -127,23 +132,31 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     Ok(Stored::OwnerRetired)
 }
 
-/// Renews an owner and raises its mark. Returns whether it may still take rows.
+/// Renews owners and raises their marks, all in one statement. Returns those that are there, and whether each is
+/// retired.
 ///
 /// # Errors
 /// If the database can't be reached.
-pub async fn renew(database: &Database, owner: i64, published_through: i64) -> Result<bool, DatabaseError> {
+pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64, bool)>, DatabaseError> {
+    // Locked in order: another process may have adopted some of them.
     let sql = format!(
         "
-        UPDATE intake_owners
-        SET seen_at = clock_timestamp(), published_through = greatest(published_through, $2)
-        WHERE id = $1 AND {DURABLE}
-        RETURNING NOT retired"
+        WITH own AS MATERIALIZED (
+            SELECT o.id FROM intake_owners o WHERE o.id = ANY($1::int8[]) AND {DURABLE}
+            ORDER BY o.id FOR NO KEY UPDATE
+        )
+        UPDATE intake_owners o
+        SET seen_at = clock_timestamp(), published_through = greatest(o.published_through, m.mark)
+        FROM own JOIN unnest($1::int8[], $2::int8[]) AS m (id, mark) ON m.id = own.id
+        WHERE o.id = own.id
+        RETURNING o.id, o.retired"
     );
+    let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let row = client.query_opt(&sql, &[&owner, &published_through]).await?;
-                row.map_or(Ok(false), |row| row.try_get(0))
+                let rows = client.query(&sql, &[&owners, &marks]).await?;
+                rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
             })
         })
         .await
@@ -166,28 +179,32 @@ pub async fn retire(database: &Database, owner: i64) -> Result<Option<RetiredOwn
         .await
 }
 
-/// Retires an owner that was silent for so long, if there is one that nobody else is retiring.
+/// Retires an owner that was silent for so long, if there is one that nobody else is retiring and that is none of
+/// `except`: a process is slow sometimes, and its own owners are not silent to itself.
 ///
 /// # Errors
 /// If the database can't be reached.
 pub async fn retire_silent(
     database: &Database,
     silence: Duration,
+    except: &[i64],
 ) -> Result<Option<RetiredOwner>, DatabaseError> {
     let sql = format!(
         "
         WITH silent AS (
             SELECT id FROM intake_owners
-            WHERE seen_at < clock_timestamp() - make_interval(secs => $1) AND {DURABLE}
+            WHERE seen_at < clock_timestamp() - make_interval(secs => $1) AND id <> ALL($2::int8[]) AND {DURABLE}
             ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
         )
         UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
         FROM silent WHERE o.id = silent.id
         RETURNING o.id, o.published_through"
     );
-    let seconds = silence.as_secs_f64();
+    let (seconds, except) = (silence.as_secs_f64(), except.to_vec());
     database
-        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(&sql, &[&seconds]).await?) }))
+        .bulk(LIMIT, |client| {
+            Box::pin(async move { retired(client.query_opt(&sql, &[&seconds, &except]).await?) })
+        })
         .await
 }
 
@@ -195,20 +212,21 @@ fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, tok
     row.map(|row| Ok(RetiredOwner { id: row.try_get(0)?, published_through: row.try_get(1)? })).transpose()
 }
 
-/// Gives up an owner at the end of a process, so that another takes what is left of its outbox at once.
+/// Gives owners up at the end of a process, so that another takes what is left of their outboxes at once.
 ///
 /// # Errors
 /// If the database can't be reached.
-pub async fn abandon(database: &Database, owner: i64, published_through: i64) -> Result<(), DatabaseError> {
+pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), DatabaseError> {
     let sql = format!(
         "
-        UPDATE intake_owners
-        SET seen_at = '-infinity', published_through = greatest(published_through, $2)
-        WHERE id = $1 AND {DURABLE}"
+        UPDATE intake_owners o
+        SET seen_at = '-infinity', published_through = greatest(o.published_through, m.mark)
+        FROM unnest($1::int8[], $2::int8[]) AS m (id, mark) WHERE o.id = m.id AND {DURABLE}"
     );
+    let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
     database
         .bulk(LIMIT, |client| {
-            Box::pin(async move { client.execute(&sql, &[&owner, &published_through]).await.map(drop) })
+            Box::pin(async move { client.execute(&sql, &[&owners, &marks]).await.map(drop) })
         })
         .await
 }
@@ -252,45 +270,6 @@ pub async fn outbox(
     let numbered =
         |(seq, id, tolerance, created)| Some(Numbered { seq, stamp: stamp(id, tolerance, created)? });
     Ok(rows.into_iter().filter_map(numbered).collect())
-}
-
-/// Takes up to `limit` stamps that should have been processed long ago, whatever became of their events, and
-/// puts each off: the next time it is looked after lies twice as far away, up to about a day.
-///
-/// What some owner has still to publish is left to that owner. Two processes that sweep at once take different
-/// stamps.
-///
-/// # Errors
-/// If the database can't be reached.
-pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, DatabaseError> {
-    let sql = format!(
-        "
-        WITH forgotten AS MATERIALIZED (
-            SELECT p.stamp_id, s.object_cid, s.time_tolerance, s.created_date
-            FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
-            WHERE p.sweep_after <= clock_timestamp()
-              AND s.created_date + make_interval(mins => s.time_tolerance, secs => $1) <= clock_timestamp()
-              AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
-              AND {DURABLE}
-            LIMIT $2 FOR UPDATE OF p SKIP LOCKED
-        ), put_off AS (
-            UPDATE pending_stamps p
-            SET sweeps = p.sweeps + 1,
-                sweep_after = clock_timestamp() + make_interval(secs => $1) * power(2, least(p.sweeps + 1, 11))
-            FROM forgotten f WHERE p.stamp_id = f.stamp_id
-        )
-        SELECT object_cid, time_tolerance, created_date FROM forgotten");
-    let rows = database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move {
-                let rows = client.query(&sql, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?;
-                rows.iter()
-                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
-                    .collect::<Result<Vec<(String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
-            })
-        })
-        .await?;
-    Ok(rows.into_iter().filter_map(|(id, tolerance, created)| stamp(id, tolerance, created)).collect())
 }
 
 /// A stamp as it was stored: every row was one then.

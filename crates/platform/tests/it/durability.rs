@@ -46,13 +46,13 @@ async fn watch(database: &TestDatabase, default: &str, expected: &str) {
 async fn write(pool: &Database) {
     let owner = intake::register(pool).await.expect("registered");
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
-    intake::renew(pool, owner, 2).await.expect("renewed");
+    intake::renew(pool, &[(owner, 2)]).await.expect("renewed");
     intake::sweep(pool, 10).await.expect("swept");
     processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), "l", "t", false)
         .await
         .expect("processed");
-    intake::abandon(pool, owner, 2).await.expect("abandoned");
-    intake::retire_silent(pool, Duration::from_secs(5)).await.expect("asked").expect("it was given up");
+    intake::abandon(pool, &[(owner, 2)]).await.expect("abandoned");
+    intake::retire_silent(pool, Duration::from_secs(5), &[]).await.expect("asked").expect("it was given up");
     intake::retire(pool, owner).await.expect("retired");
     intake::forget(pool, owner).await.expect("forgotten");
 

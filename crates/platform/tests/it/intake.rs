@@ -53,13 +53,15 @@ async fn nothing_is_stored_under_a_retired_owner() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let owner = intake::register(&pool).await.expect("an owner");
-    assert!(intake::renew(&pool, owner, 5).await.expect("renewed"));
+    assert_eq!(intake::renew(&pool, &[(owner, 5)]).await.expect("renewed"), [(owner, false)]);
     let retired = intake::retire(&pool, owner).await.expect("retired").expect("it was there");
     assert_eq!((retired.id, retired.published_through), (owner, 5));
     assert_eq!(store(&pool, owner, 6, &["a"]).await, None);
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
-    assert!(!intake::renew(&pool, owner, 5).await.expect("asked"), "it may take no rows any more");
+    let renewed = intake::renew(&pool, &[(owner, 5)]).await.expect("asked");
+    assert_eq!(renewed, [(owner, true)], "it may take no rows any more");
     intake::forget(&pool, owner).await.expect("forgotten");
+    assert_eq!(intake::renew(&pool, &[(owner, 5)]).await.expect("asked"), []);
     assert_eq!(store(&pool, owner, 6, &["a"]).await, None, "nor once its row is gone");
 }
 
@@ -73,37 +75,14 @@ async fn a_silent_owner_is_retired_once_and_a_live_one_is_not() {
         .run(&format!("UPDATE intake_owners SET seen_at = now() - interval '6 s' WHERE id = {silent}"))
         .await;
     let silence = Duration::from_secs(5);
-    let retired = intake::retire_silent(&pool, silence).await.expect("asked").expect("one is silent");
+    assert_eq!(intake::retire_silent(&pool, silence, &[silent]).await.expect("asked"), None, "it is our own");
+    let retired = intake::retire_silent(&pool, silence, &[]).await.expect("asked").expect("one is silent");
     assert_eq!(retired.id, silent);
-    assert_eq!(intake::retire_silent(&pool, silence).await.expect("asked"), None);
-    assert!(intake::renew(&pool, live, 0).await.expect("renewed"));
-    intake::abandon(&pool, live, 9).await.expect("abandoned");
-    let left = intake::retire_silent(&pool, silence).await.expect("asked").expect("it was given up");
+    assert_eq!(intake::retire_silent(&pool, silence, &[]).await.expect("asked"), None);
+    assert_eq!(intake::renew(&pool, &[(live, 0)]).await.expect("renewed"), [(live, false)]);
+    intake::abandon(&pool, &[(live, 9)]).await.expect("abandoned");
+    let left = intake::retire_silent(&pool, silence, &[]).await.expect("asked").expect("it was given up");
     assert_eq!((left.id, left.published_through), (live, 9));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sweeper_takes_what_is_long_past_due_once_and_leaves_the_rest() {
-    let database = TestDatabase::new().await;
-    let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
-    assert_eq!(store(&pool, owner, 1, &["forgotten", "unpublished", "young"]).await, Some(vec![1, 2, 3]));
-    assert!(intake::sweep(&pool, 10).await.expect("swept").is_empty(), "nothing is old enough");
-    // Two of them came long ago; of one the event is still on its way.
-    database
-        .run(
-            "UPDATE pending_stamps SET sweep_after = now() - interval '1 s' WHERE seq < 3;
-             UPDATE pending_stamps SET seq = 9 WHERE seq = 2",
-        )
-        .await;
-    assert!(intake::renew(&pool, owner, 3).await.expect("renewed"));
-    let swept = intake::sweep(&pool, 10).await.expect("swept");
-    let ids: Vec<&str> = swept.iter().map(|stamp| stamp.object_cid().as_str()).collect();
-    assert_eq!(ids, ["forgotten"]);
-    assert!(intake::sweep(&pool, 10).await.expect("swept").is_empty(), "it is put off");
-    let put_off = "SELECT count(*) FROM pending_stamps
-                   WHERE sweeps = 1 AND sweep_after > now() + interval '50 s'";
-    assert_eq!(database.number(put_off).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

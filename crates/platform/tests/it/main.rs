@@ -8,6 +8,7 @@ mod messages;
 mod migrations;
 mod processing;
 mod replays;
+mod sweeps;
 mod tls_kafka;
 mod tls_postgres;
 mod values;

@@ -31,6 +31,14 @@ impl World {
 
     /// Starts an API with further variables and waits until it is ready.
     pub(crate) async fn serve(&self, variables: &[(&str, &str)]) -> Api {
+        let api = self.start(variables);
+        let ready = || async { api.get("/readyz").await.status };
+        eventually("the API is ready", ready, |status| *status == 200).await;
+        api
+    }
+
+    /// Starts an API with further variables, ready or not.
+    pub(crate) fn start(&self, variables: &[(&str, &str)]) -> Api {
         let own = [
             ("DATABASE_URL", self.database.url()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
@@ -42,10 +50,17 @@ impl World {
         let environment = Environment::from_variables(all).expect("no files are named");
         let settings = Settings::from_environment(&environment).expect("valid settings");
         let stop = CancellationToken::new();
-        let api = Api { running: app::start(settings, stop.clone()).expect("an API"), stop };
-        let ready = || async { api.get("/readyz").await.status };
-        eventually("the API is ready", ready, |status| *status == 200).await;
-        api
+        Api { running: app::start(settings, stop.clone()).expect("an API"), stop }
+    }
+
+    /// The number of the next multixact of the server: what two lockers of one row are called together.
+    pub(crate) async fn next_multixact(&self) -> i64 {
+        self.database.run("CREATE TABLE IF NOT EXISTS locked AS SELECT 1 AS id").await;
+        let (one, two) = (self.database.connect().await, self.database.connect().await);
+        for locker in [&one, &two] {
+            locker.batch_execute("BEGIN; SELECT FROM locked FOR SHARE").await.expect("locked");
+        }
+        self.database.number("SELECT xmax::text::bigint FROM locked").await
     }
 
     pub(crate) async fn stamps(&self) -> i64 {
@@ -97,10 +112,27 @@ impl Api {
 
     /// Sends bytes and reads until the other side closes.
     pub(crate) async fn exchange(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address()).await.expect("a connection");
-        // Who is refused early may be closed on before they have said everything.
-        let _refused = stream.write_all(request).await;
-        Answer::read(stream).await
+        exchange(self.address(), request).await
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let text = exchange(self.running.admin, request).await.body;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+    }
+
+    /// Waits until a metric has this value.
+    pub(crate) async fn metric_is(&self, name: &str, value: f64) {
+        let is_so = |seen: &f64| (seen - value).abs() < f64::EPSILON;
+        eventually(&format!("{name} is {value}"), || self.metric(name), is_so).await;
+    }
+
+    /// Waits until a path's answer holds this text.
+    pub(crate) async fn reads(&self, path: &str, text: &str) {
+        let answer = || async { self.get(path).await.body };
+        eventually(&format!("{path} says {text}"), answer, |body| body.contains(text)).await;
     }
 
     /// Stops it as SIGTERM does.
@@ -108,6 +140,13 @@ impl Api {
         self.stop.cancel();
         self.running.join().await.expect("a clean stop");
     }
+}
+
+async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    // Who is refused early may be closed on before they have said everything.
+    let _refused = stream.write_all(request).await;
+    Answer::read(stream).await
 }
 
 pub(crate) const JSON: &str = "content-type: application/json\r\n";

@@ -5,6 +5,7 @@ mod harness;
 mod hostile;
 mod log;
 mod messages;
+mod outbox;
 mod takeover;
 mod tokens;
 mod wire;

@@ -1,0 +1,89 @@
+//! Stamps that are pending long after they were due, although Kafka has had their events.
+
+use chrono::{DateTime, Utc};
+use domain::stamp::Stamp;
+
+use super::super::durable::DURABLE;
+use super::{Database, DatabaseError, LIMIT, SWEEP_GRACE, stamp};
+
+/// How often a stamp is swept: what was lost twice is lost for a reason that a third record does not mend.
+const SWEEPS: i32 = 2;
+/// Rows of older binaries that are given their due time in one sweep.
+const DATED: i64 = 10_000;
+
+/// Of the stamps that owners have published, those that are pending although somebody processed batches after they
+/// were due, and for so long since that it would have been their turn. Listeners that are off or behind process no
+/// such batch, and what waits for them is no loss.
+const FORGOTTEN: &str = "
+    SELECT p.stamp_id
+    FROM pending_stamps p
+    WHERE p.due_at <= (SELECT processed_at FROM witness) - make_interval(secs => $1)
+      AND p.sweep_after <= (SELECT processed_at FROM witness)
+      AND p.sweeps < $2 AND p.owner IS NOT NULL
+      AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
+    ORDER BY p.due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
+
+/// The newest batch that is old enough to tell something.
+const WITNESS: &str = "
+    SELECT processed_at FROM batches
+    WHERE processed_at <= now() - make_interval(secs => $1) ORDER BY id DESC LIMIT 1";
+
+/// Events of other producers are nobody's to publish but the sweeper's: their time is enough.
+const OTHERS: &str = "
+    SELECT p.stamp_id
+    FROM pending_stamps p
+    WHERE p.owner IS NULL AND p.due_at <= now() - make_interval(secs => $1)
+      AND p.sweep_after <= now() AND p.sweeps < $2
+    ORDER BY p.due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
+
+/// Rows of older binaries, which know no due time.
+const UNDATED: &str = "
+    SELECT p.stamp_id FROM pending_stamps p
+    WHERE p.due_at IS NULL ORDER BY p.stamp_id LIMIT $1 FOR UPDATE OF p SKIP LOCKED";
+
+/// Takes up to `limit` stamps of each kind that should have been processed long ago, whatever became of their
+/// events, and puts each off.
+///
+/// What some owner has still to publish is left to that owner. Two processes that sweep at once take different
+/// stamps.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, DatabaseError> {
+    let [date, take] = sweep_statements();
+    let rows = database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                client.execute(&client.prepare_cached(&date).await?, &[&DATED]).await?;
+                let statement = client.prepare_cached(&take).await?;
+                let rows = client.query(&statement, &[&SWEEP_GRACE.as_secs_f64(), &SWEEPS, &limit]).await?;
+                rows.iter()
+                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+                    .collect::<Result<Vec<(String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
+            })
+        })
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, tolerance, created)| stamp(id, tolerance, created)).collect())
+}
+
+/// The statements of a sweep: one dates rows of older binaries, one takes. A test looks at their plans.
+pub fn sweep_statements() -> [String; 2] {
+    let date = format!(
+        "WITH undated AS MATERIALIZED ({UNDATED})
+         UPDATE pending_stamps p SET due_at = s.created_date + make_interval(mins => s.time_tolerance)
+         FROM undated u JOIN stamps s ON s.id = u.stamp_id WHERE p.stamp_id = u.stamp_id AND {DURABLE}"
+    );
+    let take = format!(
+        "WITH witness AS MATERIALIZED ({WITNESS}), forgotten AS MATERIALIZED ({FORGOTTEN}),
+         others AS MATERIALIZED ({OTHERS}), taken AS MATERIALIZED (
+            SELECT stamp_id FROM forgotten UNION ALL SELECT stamp_id FROM others
+         ), put_off AS (
+            UPDATE pending_stamps p
+            SET sweeps = p.sweeps + 1, sweep_after = now() + 2 * make_interval(secs => $1)
+            FROM taken t WHERE p.stamp_id = t.stamp_id AND {DURABLE}
+         )
+         SELECT s.object_cid, s.time_tolerance, s.created_date
+         FROM taken t JOIN stamps s ON s.id = t.stamp_id"
+    );
+    [date, take]
+}
