@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -33,6 +35,8 @@ pub struct Proxy {
     address: SocketAddr,
     target: SocketAddr,
     link: watch::Sender<Link>,
+    /// Bytes that the server has sent.
+    received: Arc<AtomicU64>,
     /// Takes connections and holds them; none while the link is cut.
     server: Option<JoinHandle<()>>,
 }
@@ -60,18 +64,25 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound address");
         let mut targets = tokio::net::lookup_host(target).await.expect("host:port");
         let (link, _) = watch::channel(Link::Open);
-        let mut proxy = Self { address, target: targets.next().expect("an address"), link, server: None };
+        let (target, received) = (targets.next().expect("an address"), Arc::default());
+        let mut proxy = Self { address, target, link, received, server: None };
         proxy.listen(listener);
         proxy
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        self.server = Some(tokio::spawn(serve(listener, self.target, self.link.subscribe())));
+        let received = Arc::clone(&self.received);
+        self.server = Some(tokio::spawn(serve(listener, self.target, self.link.subscribe(), received)));
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many bytes its clients have got from the server, over all connections so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Closes all connections, and refuses new ones until [`restore`](Self::restore).
@@ -111,13 +122,18 @@ async fn bind(address: SocketAddr) -> TcpListener {
     eventually(&format!("{address} is free"), bound, Result::is_ok).await.expect("bound")
 }
 
-async fn serve(listener: TcpListener, target: SocketAddr, link: watch::Receiver<Link>) {
+async fn serve(
+    listener: TcpListener,
+    target: SocketAddr,
+    link: watch::Receiver<Link>,
+    received: Arc<AtomicU64>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(connect(client, target, link.clone()));
+                    connections.spawn(connect(client, target, link.clone(), Arc::clone(&received)));
                 }
             }
             Some(_ended) = connections.join_next() => {}
@@ -126,7 +142,12 @@ async fn serve(listener: TcpListener, target: SocketAddr, link: watch::Receiver<
 }
 
 /// Holds one connection until either side closes it or fails.
-async fn connect(client: TcpStream, target: SocketAddr, mut link: watch::Receiver<Link>) {
+async fn connect(
+    client: TcpStream,
+    target: SocketAddr,
+    mut link: watch::Receiver<Link>,
+    received: Arc<AtomicU64>,
+) {
     // A half-open link leads nowhere: its clients are connected, and that is all.
     if link.wait_for(|link| *link == Link::Open).await.is_err() {
         return;
@@ -135,14 +156,18 @@ async fn connect(client: TcpStream, target: SocketAddr, mut link: watch::Receive
     // Small packets would wait for each other; a side that has gone is noticed by its other half.
     let _either_works = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let _closed =
-        tokio::try_join!(pass(from_client, to_server, link.clone()), pass(from_server, to_client, link));
+    let sent = AtomicU64::default();
+    let _closed = tokio::try_join!(
+        pass(from_client, to_server, link.clone(), &sent),
+        pass(from_server, to_client, link, &received)
+    );
 }
 
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut link: watch::Receiver<Link>,
+    passed: &AtomicU64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -153,6 +178,7 @@ async fn pass(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
+        passed.fetch_add(count as u64, Ordering::Relaxed);
     }
 }
 
@@ -184,6 +210,11 @@ impl KafkaLink {
     /// `KAFKA_BOOTSTRAP_SERVERS` of those whose link it is.
     pub fn bootstrap_servers(&self) -> String {
         self.proxy.address().to_string()
+    }
+
+    /// See [`Proxy::received`].
+    pub fn received(&self) -> u64 {
+        self.proxy.received()
     }
 
     /// See [`Proxy::cut`].

@@ -179,9 +179,28 @@ impl OwnKafka {
         self.server = None;
     }
 
-    /// The folder with the files of a partition's log.
-    pub fn log(&self, topic: &str, partition: i32) -> PathBuf {
-        self.directory.0.join(format!("data/{topic}-{partition}"))
+    /// Cuts off what a partition has from an offset on, while it does not run: so does a broker that lost its tail,
+    /// or an unclean election.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
+        assert!(self.server.is_none(), "a broker that runs holds its files");
+        let log = self.directory.0.join(format!("data/{topic}-{partition}"));
+        let segment = log.join("00000000000000000000.log");
+        let bytes = fs::read(&segment).expect("the only segment");
+        let mut end = 0;
+        // A batch begins with its first offset and the length of what comes after these twelve bytes.
+        while end < bytes.len() {
+            let first = i64::from_be_bytes(bytes[end..end + 8].try_into().expect("eight bytes"));
+            if first >= offset {
+                break;
+            }
+            let length = i32::from_be_bytes(bytes[end + 8..end + 12].try_into().expect("four bytes"));
+            end += 12 + usize::try_from(length).expect("a length");
+        }
+        assert!(end < bytes.len(), "a batch begins at or after offset {offset}");
+        File::options().write(true).open(&segment).and_then(|file| file.set_len(end as u64)).expect("cut");
+        for kind in ["index", "timeindex"] {
+            fs::remove_file(segment.with_extension(kind)).expect("it is made again");
+        }
     }
 
     /// Its bootstrap address.

@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A topic of one's own.
 pub struct TestTopic {
     name: String,
+    servers: String,
     producer: BaseProducer,
 }
 
@@ -54,7 +55,7 @@ impl TestTopic {
 
     /// Tells whether it is there.
     pub fn exists(&self) -> bool {
-        let consumer: BaseConsumer = config().create().expect("a client");
+        let consumer: BaseConsumer = self.config().create().expect("a client");
         let all = consumer.fetch_metadata(None, LIMIT).expect("Kafka answers");
         all.topics().iter().any(|topic| topic.name() == self.name)
     }
@@ -64,6 +65,11 @@ impl TestTopic {
         Self::unmade_with_name(name.to_owned()).made(partitions).await
     }
 
+    /// Makes a topic on another Kafka than the test stack's.
+    pub async fn on(servers: &str, partitions: i32) -> Self {
+        Self::unmade_on(servers.to_owned(), format!("test-{}", Uuid::new_v4())).made(partitions).await
+    }
+
     async fn made(self, partitions: i32) -> Self {
         let spec = TopicSpec {
             name: self.name.clone(),
@@ -71,7 +77,7 @@ impl TestTopic {
             replication_factor: 1,
             retention: Duration::from_hours(14 * 24),
         };
-        ensure(&config(), &spec).await.expect("a topic of one's own");
+        ensure(&self.config(), &spec).await.expect("a topic of one's own");
         self
     }
 
@@ -80,7 +86,7 @@ impl TestTopic {
         let topic = Self::unmade();
         let new = NewTopic::new(&topic.name, 1, TopicReplication::Fixed(1));
         let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
-        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = topic.config().create().expect("an admin client");
         let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
         made[0].as_ref().expect("a topic of one's own");
         topic
@@ -88,7 +94,7 @@ impl TestTopic {
 
     /// Gives the topic one setting and all others their default.
     pub async fn set(&self, name: &str, value: &str) {
-        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let setting = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set(name, value);
         let altered = admin.alter_configs([&setting], &AdminOptions::new()).await.expect("Kafka answers");
         altered[0].as_ref().expect("the topic takes the setting");
@@ -97,7 +103,7 @@ impl TestTopic {
     /// Deletes the topic and makes it again under the same name, empty.
     pub async fn make_again(&self, partitions: i32) {
         self.delete().await;
-        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new();
         let make = || async { admin.create_topics([&new], &options).await.expect("Kafka answers").remove(0) };
@@ -106,7 +112,7 @@ impl TestTopic {
 
     /// Deletes the records that a partition holds, as its retention does.
     pub async fn delete_records(&self, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let mut all = TopicPartitionList::new();
         for partition in 0..partitions {
             all.add_partition_offset(&self.name, partition, Offset::End).expect("an offset");
@@ -121,8 +127,16 @@ impl TestTopic {
     }
 
     fn unmade_with_name(name: String) -> Self {
-        let producer = producer_config().create().expect("a producer");
-        Self { name, producer }
+        Self::unmade_on(stack().kafka_bootstrap_servers.clone(), name)
+    }
+
+    fn unmade_on(servers: String, name: String) -> Self {
+        let producer = producer_config(&servers).create().expect("a producer");
+        Self { name, servers, producer }
+    }
+
+    fn config(&self) -> ClientConfig {
+        config(&self.servers)
     }
 
     /// Its name.
@@ -155,7 +169,7 @@ impl TestTopic {
     pub fn send_compressed(&self, key: &str, value: &[u8]) {
         self.flush();
         let producer: BaseProducer =
-            producer_config().set("compression.type", "zstd").create().expect("a producer");
+            producer_config(&self.servers).set("compression.type", "zstd").create().expect("a producer");
         let record = BaseRecord::to(&self.name).key(key).payload(value);
         producer.send(record).map_err(|(error, _)| error).expect("room for one record");
         producer.flush(LIMIT).expect("Kafka takes the record");
@@ -163,10 +177,15 @@ impl TestTopic {
 
     /// Publishes the event of a stamp.
     pub fn send_stamp(&self, object_cid: &str, time_tolerance: i32, created_date: &str) {
-        let event = format!(
-            r#"{{"object_cid":"{object_cid}","time_tolerance":{time_tolerance},"created_date":"{created_date}"}}"#
-        );
+        let event = event(object_cid, time_tolerance, created_date);
         self.send(Some(object_cid), Some(event.as_bytes()));
+    }
+
+    /// Publishes the event of a stamp to a partition.
+    pub fn send_stamp_to(&self, partition: i32, object_cid: &str, time_tolerance: i32, created_date: &str) {
+        let event = event(object_cid, time_tolerance, created_date);
+        let record = BaseRecord::to(&self.name).partition(partition).key(object_cid);
+        self.send_record(record.payload(event.as_bytes()));
     }
 
     /// Reads the whole topic with a consumer that belongs to no group.
@@ -181,7 +200,7 @@ impl TestTopic {
 
     /// The same, with what the caller makes of each record.
     pub fn read_as<T>(&self, read: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
-        let consumer: BaseConsumer = config().set("group.id", "nobody").create().expect("a consumer");
+        let consumer: BaseConsumer = self.config().set("group.id", "nobody").create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
         let mut records = Vec::new();
         for partition in metadata.topics()[0].partitions() {
@@ -210,7 +229,7 @@ impl TestTopic {
 
     /// The sum of the offsets that a group has committed; what it has not committed counts as 0.
     pub fn committed(&self, group: &str) -> i64 {
-        let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
         let mut partitions = TopicPartitionList::new();
         for partition in metadata.topics()[0].partitions() {
@@ -228,7 +247,7 @@ impl TestTopic {
     /// Moves a group's offset in partition 0 by hand, as an operator does while no member is there. A member that
     /// could not leave in time is waited for until its session ends.
     pub async fn move_offset(&self, group: &str, offset: i64) {
-        let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
         let mut position = TopicPartitionList::new();
         position.add_partition_offset(&self.name, 0, Offset::Offset(offset)).expect("an offset");
         let commit =
@@ -238,7 +257,7 @@ impl TestTopic {
 
     /// Deletes the topic.
     pub async fn delete(&self) {
-        let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let options = AdminOptions::new().operation_timeout(Some(LIMIT));
         admin.delete_topics(&[&self.name], &options).await.expect("Kafka answers");
     }
@@ -246,11 +265,11 @@ impl TestTopic {
 
 impl Drop for TestTopic {
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, config) = (self.name.clone(), self.config());
         let deleted = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+            let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
             drop(runtime.block_on(admin.delete_topics(&[&name], &AdminOptions::new())));
         });
         // A topic that stays behind harms nobody.
@@ -258,15 +277,21 @@ impl Drop for TestTopic {
     }
 }
 
-fn config() -> ClientConfig {
+fn event(object_cid: &str, time_tolerance: i32, created_date: &str) -> String {
+    format!(
+        r#"{{"object_cid":"{object_cid}","time_tolerance":{time_tolerance},"created_date":"{created_date}"}}"#
+    )
+}
+
+fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &stack().kafka_bootstrap_servers);
+    config.set("bootstrap.servers", servers);
     config
 }
 
 /// For records of any size: what is too large is for the topic to say.
-fn producer_config() -> ClientConfig {
-    let mut config = config();
+fn producer_config(servers: &str) -> ClientConfig {
+    let mut config = config(servers);
     config.set("message.max.bytes", "1000000000");
     config
 }
