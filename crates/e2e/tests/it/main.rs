@@ -1,5 +1,6 @@
 //! HTTP to row, with both programs as processes of their own.
 
+mod backlog;
 mod clocks;
 mod commands;
 mod crashes;
@@ -8,4 +9,6 @@ mod load;
 mod losses;
 mod messages;
 mod outages;
+mod partitions;
 mod replicas;
+mod truncation;

@@ -9,7 +9,7 @@ use e2e::process::Process;
 use e2e::world::World;
 
 /// The partitions that a listener has according to its log.
-fn partitions(listener: &Process) -> BTreeSet<i32> {
+pub(crate) fn partitions(listener: &Process) -> BTreeSet<i32> {
     let mut partitions = BTreeSet::new();
     for line in listener.lines() {
         let Some((_, list)) = line.split_once("partitions=[") else { continue };
