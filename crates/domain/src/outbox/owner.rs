@@ -1,10 +1,14 @@
 //! The owners of one process: a state machine without I/O and without a clock.
 
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::numbers::{Asked, Numbers, Retired, Stage};
 use super::refusals::Refusals;
-use super::{Command, Event, Lane, OwnerId, Publication, Renewal};
+use super::{Command, Event, Lane, OwnerId, Renewal};
 
 /// What a process may hold in memory.
 #[derive(Clone, Copy, Debug)]
@@ -218,60 +222,6 @@ impl<P> Owners<P> {
         }
     }
 
-    fn on_stored(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
-        let Some(present) = self.numbers.get_mut(&owner).and_then(Numbers::present) else { return };
-        let Some(group) = present.under_way.take() else { return };
-        if present.given_up {
-            return;
-        }
-        for (number, payload) in rows {
-            if !self.has_room_for(1) {
-                self.give_up(owner, number - 1);
-                return;
-            }
-            if let Some(numbers) = self.numbers.get_mut(&owner) {
-                numbers.outstanding.insert(number);
-                self.publish(Publication { owner, number, payload, alone: false }, commands);
-            }
-        }
-        if let Some(numbers) = self.numbers.get_mut(&owner) {
-            numbers.known_through = *group.end();
-        }
-    }
-
-    fn on_not_stored(&mut self, owner: OwnerId) {
-        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
-        let Some(present) = numbers.present() else { return };
-        if let Some(group) = present.under_way.take()
-            && !present.given_up
-        {
-            numbers.known_through = *group.end();
-        }
-    }
-
-    fn on_store_unanswered(&mut self, owner: OwnerId) {
-        if let Some(present) = self.numbers.get_mut(&owner).and_then(Numbers::present) {
-            present.under_way = None;
-            present.given_up = true;
-        }
-    }
-
-    /// What is stored above a number is read from the database later.
-    fn give_up(&mut self, owner: OwnerId, known_through: i64) {
-        if let Some(numbers) = self.numbers.get_mut(&owner) {
-            numbers.known_through = known_through;
-            if let Some(present) = numbers.present() {
-                present.given_up = true;
-            }
-        }
-    }
-
-    fn on_owner_gone(&mut self, owner: OwnerId) {
-        if self.numbers.get(&owner).is_some_and(|numbers| matches!(numbers.stage, Stage::Present(_))) {
-            self.drop_owner(owner);
-        }
-    }
-
     fn on_retired(&mut self, owner: OwnerId, gone: bool) {
         if gone {
             self.drop_owner(owner);
@@ -303,67 +253,9 @@ impl<P> Owners<P> {
         }
     }
 
-    fn on_page(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
-        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
-        let Stage::Retired(retired) = &mut numbers.stage else { return };
-        retired.reading = Asked::No;
-        retired.read_out = rows.is_empty();
-        for (number, payload) in rows {
-            let Some(numbers) = self.numbers.get_mut(&owner) else { return };
-            numbers.outstanding.insert(number);
-            numbers.known_through = number;
-            self.publish(Publication { owner, number, payload, alone: false }, commands);
-        }
-    }
-
     fn in_vain(&mut self, owner: OwnerId, which: impl Fn(&mut Retired) -> &mut Asked) {
         if let Some(Numbers { stage: Stage::Retired(retired), .. }) = self.numbers.get_mut(&owner) {
             *which(retired) = Asked::InVain;
-        }
-    }
-
-    fn publish(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
-        self.on_the_way += 1;
-        commands.push(Command::Publish(publication));
-    }
-
-    fn on_delivered(&mut self, owner: OwnerId, number: i64) {
-        self.on_the_way -= 1;
-        let Some(numbers) = self.numbers.get_mut(&owner) else { return };
-        numbers.outstanding.remove(&number);
-        // A copy from before the owner was left to others and came back.
-        if self.refusals.settle(owner, number) {
-            numbers.waiting -= 1;
-        }
-    }
-
-    fn on_refused(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
-        self.on_the_way -= 1;
-        if !self.is_outstanding(publication.owner, publication.number) {
-            return;
-        }
-        // The fault may be that of its neighbours, or of their number.
-        if !publication.alone {
-            self.publish(Publication { alone: true, ..publication }, commands);
-            return;
-        }
-        let Publication { owner, number, payload, .. } = publication;
-        self.refusals.refuse(owner, number, payload, self.beat);
-        self.wait(owner);
-    }
-
-    fn on_lost(&mut self, publication: Publication<P>) {
-        self.on_the_way -= 1;
-        let Publication { owner, number, payload, .. } = publication;
-        if self.is_outstanding(owner, number) {
-            self.refusals.lose(owner, number, payload, self.beat);
-            self.wait(owner);
-        }
-    }
-
-    fn wait(&mut self, owner: OwnerId) {
-        if let Some(numbers) = self.numbers.get_mut(&owner) {
-            numbers.waiting += 1;
         }
     }
 
