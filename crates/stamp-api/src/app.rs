@@ -179,38 +179,15 @@ async fn run_intake(
     let clock = clock?;
     let (outbox, wanted) = Outbox::new();
     let outbox = Arc::new(outbox);
-    let publisher = |packing| {
-        let (kafka, topic) = (settings.kafka.clone(), settings.topics.stamp_topic.clone());
-        let publisher = Publisher::new(kafka, topic, packing, Arc::clone(&outbox));
-        publisher.map(Arc::new).context("the Kafka producer can't be made")
-    };
-    let publishers = [publisher(Packing::Together)?, publisher(Packing::Alone)?];
-
-    // What goes on until everything that was stored is published.
-    let closed = CancellationToken::new();
-    let _closes = closed.clone().drop_guard();
-    let Wanted { together, alone, database: questions } = wanted;
-    let mut relay = JoinSet::new();
-    relay.spawn(publish(Arc::clone(&publishers[0]), together, closed.clone()));
-    relay.spawn(publish(Arc::clone(&publishers[1]), alone, closed.clone()));
-    let mut owners =
-        tokio::spawn(keeper::keep(Arc::clone(&outbox), database.clone(), questions, closed.clone()));
+    let mut relay = Relay::start(&settings, &outbox, database, wanted)?;
     // What ends with the requests.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
-    background.spawn(keeper::show(
-        Arc::clone(&outbox),
-        database.clone(),
-        metrics.clone(),
-        complaint,
-        drain.clone(),
-    ));
-    background.spawn(sweeper::run(
-        Arc::clone(&publishers[1]),
-        database.clone(),
-        metrics.swept.clone(),
-        drain.clone(),
-    ));
+    let shown =
+        keeper::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
+    background.spawn(shown);
+    let sweeper = Arc::clone(&relay.publishers[1]);
+    background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
     let mut committers = JoinSet::new();
     if drain.run_until_cancelled(outbox.opened()).await.is_some() {
         let (intake, started) = Intake::start(database, &clock, &outbox);
@@ -218,29 +195,70 @@ async fn run_intake(
         state.open(OpenIntake { clock, intake });
         tracing::info!("taking stamps in");
     }
-
     tokio::select! {
         () = drain.cancelled() => {}
-        ended = &mut owners => ended.context("the outbox's keeper ended")??,
-        Some(ended) = relay.join_next() => ended.context("the relay ended")?,
+        ended = relay.ended() => ended.context("the relay ended")?,
         Some(ended) = background.join_next() => ended.context("a part of the intake ended")?,
         Some(ended) = committers.join_next() => ended.context("a committer ended")?,
     }
     state.close();
     committers.join_all().await;
     outbox.tell(Event::Stop);
-    closed.cancel();
-    let limit = settings.process.shutdown_timeout / 4;
-    if tokio::time::timeout(limit, relay.join_all()).await.is_err() {
-        tracing::warn!("not everything reached Kafka; the outbox keeps the rest");
-    }
-    let flushed = publishers.map(|publisher| tokio::task::spawn_blocking(move || publisher.flush(limit)));
-    for flushed in flushed {
-        flushed.await?;
-    }
+    relay.stop(settings.process.shutdown_timeout / 4).await?;
     background.join_all().await;
     keeper::abandon(&outbox, database).await;
     Ok(())
+}
+
+/// What goes on until everything that was stored is published.
+struct Relay {
+    /// One that packs events together, one that sends each alone.
+    publishers: [Arc<Publisher>; 2],
+    parts: JoinSet<()>,
+    closed: CancellationToken,
+}
+
+impl Relay {
+    fn start(
+        settings: &Settings,
+        outbox: &Arc<Outbox>,
+        database: &Database,
+        wanted: Wanted,
+    ) -> anyhow::Result<Self> {
+        let publisher = |packing| {
+            let (kafka, topic) = (settings.kafka.clone(), settings.topics.stamp_topic.clone());
+            let publisher = Publisher::new(kafka, topic, packing, Arc::clone(outbox));
+            publisher.map(Arc::new).context("the Kafka producer can't be made")
+        };
+        let publishers = [publisher(Packing::Together)?, publisher(Packing::Alone)?];
+        let closed = CancellationToken::new();
+        let mut parts = JoinSet::new();
+        for (publisher, events) in publishers.iter().zip([wanted.together, wanted.alone]) {
+            parts.spawn(publish(Arc::clone(publisher), events, closed.clone()));
+        }
+        parts.spawn(keeper::keep(Arc::clone(outbox), database.clone(), wanted.database, closed.clone()));
+        Ok(Self { publishers, parts, closed })
+    }
+
+    /// Waits for a part that ends by itself.
+    async fn ended(&mut self) -> Result<(), JoinError> {
+        self.parts.join_next().await.unwrap_or(Ok(()))
+    }
+
+    /// Publishes what was handed out, as far as that takes no longer than `limit`, and twice that with what is on
+    /// its way.
+    async fn stop(self, limit: Duration) -> Result<(), JoinError> {
+        self.closed.cancel();
+        if tokio::time::timeout(limit, self.parts.join_all()).await.is_err() {
+            tracing::warn!("not everything was handed to Kafka; the outbox keeps the rest");
+        }
+        let flushed =
+            self.publishers.map(|publisher| tokio::task::spawn_blocking(move || publisher.flush(limit)));
+        for flushed in flushed {
+            flushed.await?;
+        }
+        Ok(())
+    }
 }
 
 /// What runs, and how it is told to stop.

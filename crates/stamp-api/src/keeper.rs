@@ -9,7 +9,7 @@ use domain::stamp::Stamp;
 use platform::postgres::intake::{self, Backlog, Unpublished};
 use platform::postgres::{Database, DatabaseError};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -27,27 +27,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The database spends a tenth of its time at most on telling what waits.
 const SHARE: u32 = 10;
 
-/// Keeps the owners until `stop`.
-///
-/// # Errors
-/// If a part of it panicked.
+/// Keeps the owners until `stop`, or until a part of it panics.
 pub async fn keep(
     outbox: Arc<Outbox>,
     database: Database,
     mut wanted: mpsc::UnboundedReceiver<Command<Stamp>>,
     stop: CancellationToken,
-) -> Result<(), JoinError> {
+) {
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             _ = beat.tick() => outbox.tell(Event::Beat),
             Some(command) = wanted.recv() => {
                 under_way.spawn(carry_out(Arc::clone(&outbox), database.clone(), command));
             }
-            Some(done) = under_way.join_next() => done?,
+            Some(done) = under_way.join_next() => {
+                if done.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
