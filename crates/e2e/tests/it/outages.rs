@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_support::{KafkaLink, Proxy, TestTopic};
+use test_support::{KafkaLink, Proxy, TestTopic, eventually};
 
 use crate::load::{Answer, Load};
 use e2e::process::Process;
@@ -182,7 +182,9 @@ async fn services_that_start_without_kafka_are_alive_take_stamps_in_and_are_read
     let services = alive_but_not_ready(&world, &through, "Kafka has not answered yet").await;
     let url = format!("http://{}", services[0].0.address("stamps").await);
     for object_cid in ["1", "2"] {
-        assert_eq!(world.create(&url, object_cid, "0").await.expect("an answer").0, 201);
+        // It takes no stamps in before it has asked the database for the time.
+        let created = || async { world.create(&url, object_cid, "0").await.map(|(status, _)| status) };
+        eventually("it takes stamps in", created, |status| *status == Some(201)).await;
     }
     kafka.restore().await;
     for (_, url) in &services {
