@@ -163,7 +163,10 @@ impl<X> Heart<X> {
             Event::Time => {}
             Event::Stop => self.stopping = true,
         }
-        self.go_on(now, &mut commands);
+        // What ends begins nothing more.
+        if !matches!(commands.last(), Some(Command::Fail(_))) {
+            self.go_on(now, &mut commands);
+        }
         commands
     }
 

@@ -268,3 +268,13 @@ fn a_stop_waits_for_the_work_under_way_and_for_nothing_else() {
         |command: &Command<_>| matches!(command, Command::Finish { frontiers } if frontiers[0].offset == 1);
     assert!(finished.iter().any(is_all), "{finished:?}");
 }
+
+#[test]
+fn a_heart_that_has_failed_begins_nothing_more() {
+    let mut rig = Rig::settled(2, 2, &[0]);
+    let records = (0..6).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
+    assert_eq!(written(&rig.fetch(records)).len(), 3);
+    let more = (6..8).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
+    rig.fetch(more);
+    assert!(matches!(rig.step(Event::Failed(Failure::Fatal))[..], [Command::Fail(Step::Writing)]));
+}
