@@ -275,6 +275,10 @@ impl<X> Heart<X> {
                 Content::Other(other) => screening.others.push((position, other)),
             }
         }
+        // An offset that goes back is committed at once: while the higher one stands, whoever comes next misses what is
+        // there now. The database may take long to answer, and until then what the client knows may look like the lower
+        // one although the higher one is still on its way.
+        self.commit(commands);
         self.screen(screening, commands);
     }
 

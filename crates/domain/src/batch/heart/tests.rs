@@ -255,7 +255,7 @@ fn a_distant_stamp_is_stored_and_waited_for_no_longer() {
     ];
     let commands = rig.fetch(records);
     assert_eq!((written(&commands).len(), rig.heart.pending()), (0, 1));
-    assert_eq!(committed(&commands), [(0, 1, 1)]);
+    assert_eq!(committed(&commands), [(0, 1, 0), (0, 1, 1)]);
 }
 
 #[test]
@@ -267,6 +267,17 @@ fn a_stop_waits_for_the_work_under_way_and_for_nothing_else() {
     let is_all =
         |command: &Command<_>| matches!(command, Command::Finish { frontiers } if frontiers[0].offset == 1);
     assert!(finished.iter().any(is_all), "{finished:?}");
+}
+
+#[test]
+fn an_offset_that_goes_back_is_committed_before_the_database_has_answered() {
+    let mut rig = Rig::settled(1, 1, &[0]);
+    rig.fetch(vec![rig.record(of(0, 1), 0, "first", 10)]);
+    assert_eq!(committed(&rig.step(Event::Done)), [(0, 1, 1)]);
+    // The log was truncated to 0.
+    let record = rig.record(of(0, 1), 0, "other", 10);
+    let fetched = rig.step(Event::Fetched(Chunk { records: vec![record], ends: Vec::new() }));
+    assert_eq!(committed(&fetched), [(0, 1, 0)]);
 }
 
 #[test]
