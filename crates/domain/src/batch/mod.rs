@@ -8,6 +8,8 @@ pub mod heart;
 pub mod ledger;
 pub mod pending;
 pub mod policy;
+#[cfg(test)]
+mod properties;
 
 /// Where a record was read: one assignment of a partition, and the offset in it.
 ///
