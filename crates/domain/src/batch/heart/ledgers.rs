@@ -155,3 +155,71 @@ impl Ledgers {
         self.live.values().filter_map(frontier)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Assignment = Assignment { partition: 3, number: 1 };
+    const SECOND: Assignment = Assignment { partition: 3, number: 2 };
+
+    fn frontier(ledgers: &Ledgers) -> Option<i64> {
+        ledgers.frontiers().next().map(|commit| commit.offset)
+    }
+
+    /// A ledger that has received these offsets, and their positions.
+    fn received(offsets: &[i64]) -> (Ledgers, Vec<Position>) {
+        let mut ledgers = Ledgers::default();
+        ledgers.begin(FIRST);
+        let positions =
+            offsets.iter().map(|offset| ledgers.receive(FIRST, *offset).expect("charged")).collect();
+        (ledgers, positions)
+    }
+
+    #[test]
+    fn the_frontier_never_passes_an_incomplete_offset_and_steps_over_gaps() {
+        let (mut ledgers, positions) = received(&[5, 6, 90]);
+        ledgers.complete(positions[2]);
+        ledgers.complete(positions[1]);
+        assert_eq!(frontier(&ledgers), Some(5));
+        ledgers.complete(positions[0]);
+        assert_eq!(frontier(&ledgers), Some(91));
+    }
+
+    #[test]
+    fn what_is_about_to_end_finishes_what_it_has_and_takes_no_more() {
+        let (mut ledgers, positions) = received(&[4]);
+        assert!(ledgers.leave(FIRST));
+        assert_eq!(ledgers.receive(FIRST, 5), None);
+        assert!(ledgers.leaves(FIRST, positions[0]) && ledgers.has_ended(positions[0]));
+        ledgers.complete(positions[0]);
+        assert_eq!(ledgers.end(FIRST), Some(5));
+        assert_eq!(ledgers.end(FIRST), None);
+    }
+
+    #[test]
+    fn assignments_of_one_partition_do_not_touch_each_other_even_while_both_last() {
+        let (mut ledgers, first) = received(&[7]);
+        ledgers.leave(FIRST);
+        ledgers.begin(SECOND);
+        let second = ledgers.receive(SECOND, 7).expect("charged");
+        ledgers.complete(first[0]);
+        assert_eq!((frontier(&ledgers), ledgers.end(FIRST)), (Some(7), Some(8)));
+        assert!(ledgers.is_charged(second));
+        assert!(!ledgers.begin(FIRST), "a number that has ended does not begin again");
+        assert_eq!(ledgers.receive(FIRST, 8), None);
+    }
+
+    #[test]
+    fn an_offset_that_goes_back_begins_a_lap_and_leaves_what_lies_below() {
+        let (mut ledgers, old) = received(&[10, 11, 12]);
+        let new = ledgers.receive(FIRST, 11).expect("charged");
+        ledgers.complete(old[1]);
+        assert!(ledgers.is_charged(new) && !ledgers.is_charged(old[1]) && ledgers.is_charged(old[0]));
+        assert!(!ledgers.has_ended(old[1]), "its assignment lasts");
+        ledgers.complete(new);
+        assert_eq!(frontier(&ledgers), Some(10));
+        ledgers.complete(old[0]);
+        assert_eq!(frontier(&ledgers), Some(12), "12 of the first lap is gone from the log");
+    }
+}
