@@ -125,11 +125,11 @@ async fn a_sweep_of_a_large_table_reads_indexes() {
 
 /// The plan of a prepared statement whose values are not known, as the services' are after some runs.
 async fn plan(database: &TestDatabase, statement: &str) -> String {
-    let arguments = match statement.matches('$').collect::<Vec<_>>().len() {
-        _ if statement.contains("$3") => "30, 2, 1000",
-        _ => "10000",
+    let (types, arguments) = if statement.contains("$2") {
+        ("float8, int4, int8, int8", "30, 2, 1000, 100000")
+    } else {
+        ("int8", "10000")
     };
-    let types = if statement.contains("$3") { "float8, int4, int8" } else { "int8" };
     database.run("SET plan_cache_mode = force_generic_plan").await;
     database.run(&format!("PREPARE sweep({types}) AS {statement}")).await;
     let rows = database.query(&format!("EXPLAIN EXECUTE sweep({arguments})"), &[]).await;

@@ -8,6 +8,9 @@ use super::{Database, DatabaseError, LIMIT, SWEEP_GRACE, stamp};
 
 /// How often a stamp is swept: what was lost twice is lost for a reason that a third record does not mend.
 const SWEEPS: i32 = 2;
+/// Overdue rows that are looked at in one sweep: a second's work. While the outbox has more of them to publish,
+/// nothing is known to be lost.
+const EXAMINED: i64 = 100_000;
 /// Rows of older binaries that are given their due time in one sweep.
 const DATED: i64 = 10_000;
 
@@ -16,12 +19,15 @@ const DATED: i64 = 10_000;
 /// such batch, and what waits for them is no loss.
 const FORGOTTEN: &str = "
     SELECT p.stamp_id
-    FROM pending_stamps p
-    WHERE p.due_at <= (SELECT processed_at FROM witness) - make_interval(secs => $1)
-      AND p.sweep_after <= (SELECT processed_at FROM witness)
-      AND p.sweeps < $2 AND p.owner IS NOT NULL
-      AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
-    ORDER BY p.due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
+    FROM (
+        SELECT stamp_id, due_at FROM pending_stamps
+        WHERE due_at <= (SELECT processed_at FROM witness) - make_interval(secs => $1)
+          AND sweep_after <= (SELECT processed_at FROM witness)
+          AND sweeps < $2 AND owner IS NOT NULL
+        ORDER BY due_at LIMIT $4
+    ) AS overdue JOIN pending_stamps p ON p.stamp_id = overdue.stamp_id
+    WHERE NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = p.owner AND o.published_through < p.seq)
+    ORDER BY overdue.due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
 
 /// The newest batch that is old enough to tell something.
 const WITNESS: &str = "
@@ -56,7 +62,8 @@ pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, Databa
             Box::pin(async move {
                 client.execute(&client.prepare_cached(&date).await?, &[&DATED]).await?;
                 let statement = client.prepare_cached(&take).await?;
-                let rows = client.query(&statement, &[&SWEEP_GRACE.as_secs_f64(), &SWEEPS, &limit]).await?;
+                let grace = SWEEP_GRACE.as_secs_f64();
+                let rows = client.query(&statement, &[&grace, &SWEEPS, &limit, &EXAMINED]).await?;
                 rows.iter()
                     .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
                     .collect::<Result<Vec<(String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
