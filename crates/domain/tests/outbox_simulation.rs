@@ -45,7 +45,7 @@ fn every_stored_event_is_published_whatever_happens_on_the_way() {
 
 #[test]
 fn without_losses_and_deaths_each_event_is_published_once() {
-    let harmless = [Kind::Away, Kind::Refusal, Kind::Repeat];
+    let harmless = [Kind::Away, Kind::Refusal, Kind::RefusalOfAll, Kind::Repeat];
     for seed in 0..HISTORIES / 3 {
         let history = History::of(seed, &harmless);
         let twice = |world: &World| world.kafka.records() != world.store.committed();

@@ -7,6 +7,8 @@ pub(crate) enum Kind {
     Away,
     /// Kafka refuses an event and every batch that it is in.
     Refusal,
+    /// Kafka refuses every event, as when its clock is wrong.
+    RefusalOfAll,
     /// A stamp is there already.
     Repeat,
     /// A statement or its answer is lost.
@@ -24,9 +26,10 @@ pub(crate) enum Kind {
 }
 
 /// All of them.
-pub(crate) const ALL_KINDS: [Kind; 9] = [
+pub(crate) const ALL_KINDS: [Kind; 10] = [
     Kind::Away,
     Kind::Refusal,
+    Kind::RefusalOfAll,
     Kind::Repeat,
     Kind::Loss,
     Kind::Late,

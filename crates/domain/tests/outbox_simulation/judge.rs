@@ -10,7 +10,7 @@ use super::process::{LANES, Process};
 use super::store::{Payload, Store};
 
 /// Meetings that a history may have. A simulator that never has one of them says nothing about it.
-pub(crate) const MEETINGS: [&str; 14] = [
+pub(crate) const MEETINGS: [&str; 15] = [
     "an answer lost after the commit",
     "a store carried out after its client stopped waiting",
     "a store that found its owner retired",
@@ -19,6 +19,7 @@ pub(crate) const MEETINGS: [&str; 14] = [
     "an owner replaced by another",
     "a batch refused for one of its events",
     "an event refused by itself",
+    "so many refused that nothing further is handed out",
     "a silent owner taken over",
     "a silent owner taken over twice while both live",
     "an own owner that looks silent",

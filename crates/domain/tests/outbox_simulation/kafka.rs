@@ -10,13 +10,14 @@ pub(crate) struct Kafka {
     pub(crate) is_away: bool,
     /// An event that is refused with every batch that holds it.
     pub(crate) refused: Option<Payload>,
+    pub(crate) refuses_all: bool,
     records: BTreeMap<Payload, usize>,
 }
 
 impl Kafka {
     /// Takes a batch or refuses it whole.
     pub(crate) fn take(&mut self, batch: &[Payload]) -> bool {
-        if self.refused.is_some_and(|refused| batch.contains(&refused)) {
+        if self.refuses_all || self.refused.is_some_and(|refused| batch.contains(&refused)) {
             return false;
         }
         for payload in batch {

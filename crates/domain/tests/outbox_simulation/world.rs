@@ -7,7 +7,7 @@ use domain::outbox::{Command, Event, OwnerId};
 use super::history::{History, Kind};
 use super::judge::Judge;
 use super::kafka::Kafka;
-use super::process::{LANES, Process};
+use super::process::{LANES, LIMITS, Process};
 use super::store::{Done, Payload, Sql, Store};
 
 /// Processes at the same time.
@@ -61,6 +61,8 @@ enum Step {
     ComeBack,
     Refuse,
     TakeAgain,
+    RefuseAll,
+    TakeAll,
     Crash(usize),
     Stop(usize),
     End(usize),
@@ -83,6 +85,8 @@ pub(crate) struct World {
     last_process: u32,
     last_payload: Payload,
     culprits: usize,
+    /// Kafka refuses everything at times.
+    refuses_all: bool,
     trace: Vec<String>,
 }
 
@@ -113,6 +117,7 @@ impl World {
             last_process: 0,
             last_payload: 0,
             culprits: 0,
+            refuses_all: history.kinds.contains(&Kind::RefusalOfAll),
             trace: Vec::new(),
         };
         for _ in 0..PROCESSES {
@@ -168,6 +173,9 @@ impl World {
         }
         if self.has(Kind::Refusal) {
             faults.push(if self.kafka.refused.is_some() { Step::TakeAgain } else { Step::Refuse });
+        }
+        if self.has(Kind::RefusalOfAll) {
+            faults.push(if self.kafka.refuses_all { Step::TakeAll } else { Step::RefuseAll });
         }
         if self.processes.len() < PROCESSES {
             usual.push(Step::Start);
@@ -235,6 +243,8 @@ impl World {
                 self.kafka.refused = Some(self.last_payload + 1 + (extra % 3) as Payload);
             }
             Step::TakeAgain => self.kafka.refused = None,
+            Step::RefuseAll => self.kafka.refuses_all = true,
+            Step::TakeAll => self.kafka.refuses_all = false,
             Step::Crash(process) => self.crash(process),
             Step::Stop(process) => self.stop(process),
             Step::End(process) => self.end(process),
@@ -243,7 +253,12 @@ impl World {
             Step::FailProducer(process) => self.fail_producer(process, extra),
             Step::Start => self.start(),
         }
-        self.judge.look(&self.store, &self.kafka, &self.processes, self.culprits)
+        if self.processes.iter().any(|process| process.owners.refused() >= LIMITS.refused) {
+            self.judge.meetings.met("so many refused that nothing further is handed out");
+        }
+        // Each may hold an owner.
+        let culprits = self.culprits + if self.refuses_all { LIMITS.events } else { 0 };
+        self.judge.look(&self.store, &self.kafka, &self.processes, culprits)
     }
 
     fn tick(&mut self) {
@@ -484,6 +499,7 @@ impl World {
     fn come_to_rest(&mut self) -> Result<(), String> {
         self.kafka.is_away = false;
         self.kafka.refused = None;
+        self.kafka.refuses_all = false;
         if !self.has(Kind::Late) {
             self.settle_all()?;
         }

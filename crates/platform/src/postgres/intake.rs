@@ -1,6 +1,6 @@
 //! The outbox: stamps with their pending rows, and the owners who publish them.
 //!
-//! Every `stamp-api` process puts stamps in under an *owner*, an identity of its own, and numbers them. The
+//! Every committer of a `stamp-api` puts stamps in under an *owner*, an identity of its own, and numbers them. The
 //! owner's one row says up to which number everything is in Kafka, so that an acknowledgement costs no write
 //! for each stamp. An owner that falls silent is *retired* by another process, which then publishes what lies
 //! above the mark. An insert and a retirement lock the owner's row against each other: once an owner is
