@@ -106,6 +106,7 @@ async fn the_gauges_tell_what_waits_while_kafka_is_away_and_to_the_next_process_
     api.metric_is("stamp_api_outbox_pending", 50.0).await;
     let oldest = || api.metric("stamp_api_outbox_oldest_seconds");
     let before = eventually("the oldest gets older", oldest, |seconds| *seconds > 1.0).await;
+    api.reads("/readyz", "50 events wait for Kafka, the oldest for ").await;
     api.stop().await;
 
     let next = world.start(&through);
