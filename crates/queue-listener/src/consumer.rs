@@ -273,7 +273,7 @@ impl Poller {
         Ok(Self { clients, watched, current, fetched, clock, stopped, last, runtime })
     }
 
-    /// Goes back to the start of partitions that were made again; their lower offsets begin a new assignment.
+    /// Goes back to the start of partitions that were made again; their lower offsets begin a new lap.
     fn rewind(&self) {
         for partition in self.clients.shared.take_rewound() {
             if let Err(error) = self.client().seek(self.topic(), partition, Offset::Beginning, SEEK_LIMIT) {

@@ -117,15 +117,15 @@ pub struct Screened {
 /// [`Unanswered`](Self::Unanswered) is not known: it may have been done all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It refuses the values: the same without them would work.
+    /// Values are refused: the same statement without them would work.
     Data,
-    /// It can't do it now, and certainly has not: a lock, no connection, read-only, overload.
+    /// Nothing can be done now, and nothing was: a lock, no connection, read-only, overload.
     Unavailable,
     /// The statement itself took longer than it may.
     Slow,
     /// The answer was lost.
     Unanswered,
-    /// It never will.
+    /// No waiting mends it: a mistake of ours or of the schema's.
     Fatal,
 }
 

@@ -116,6 +116,8 @@ pub struct Heart<X> {
     /// Stamps that go into one transaction at the moment.
     transaction: usize,
     suspects: Vec<Suspects>,
+    /// A batch was refused, and no culprit is buried yet.
+    is_refused: bool,
     revocations: Vec<Revocation>,
     /// What is committed of each assignment, as the client told last or was told since.
     committed: BTreeMap<i32, Commit>,
@@ -137,6 +139,7 @@ impl<X> Heart<X> {
             work_retry: Retry::new(settings.seed.rotate_left(32)),
             transaction: TRANSACTION,
             suspects: Vec::new(),
+            is_refused: false,
             revocations: Vec::new(),
             committed: BTreeMap::new(),
             stopping: false,
@@ -158,7 +161,7 @@ impl<X> Heart<X> {
             Event::ScreeningFailed(screening, failure) => {
                 self.on_screening_failed(now, screening, failure, &mut commands);
             }
-            Event::Done => self.on_done(&mut commands),
+            Event::Done => self.on_done(now, &mut commands),
             Event::Failed(failure) => self.on_failed(now, failure, &mut commands),
             Event::Time => {}
             Event::Stop => self.stopping = true,
@@ -215,9 +218,7 @@ impl<X> Heart<X> {
             }
         }
         // Whoever is suspected is found again, if need be.
-        for Suspects { tickets, .. } in std::mem::take(&mut self.suspects) {
-            self.put_back(tickets, false);
-        }
+        self.drop_suspicion();
         let revocation = Revocation { request, assignments };
         if lost {
             for assignment in &revocation.assignments {
@@ -355,16 +356,28 @@ impl<X> Heart<X> {
     }
 
     /// The work under way has succeeded.
-    fn on_done(&mut self, commands: &mut Vec<Command<X>>) {
+    fn on_done(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
         let Some(work) = self.work.take() else { return };
-        self.work_retry.succeed();
+        if !matches!(work, Work::Probing(_)) {
+            self.work_retry.succeed();
+        }
         match work {
-            Work::Probing(tickets) => self.put_back(tickets, false),
+            Work::Probing(tickets) => {
+                self.put_back(tickets, false);
+                if self.suspects.is_empty() && std::mem::take(&mut self.is_refused) {
+                    // It takes the parts of what it refuses as a whole: asking at once would never end.
+                    let after = self.work_retry.fail(now.elapsed);
+                    commands.push(Command::Retry { step: Step::Writing, after });
+                }
+            }
             Work::Writing(tickets, _) => {
                 self.transaction = (self.transaction * 2).min(TRANSACTION);
                 self.finish(tickets);
             }
-            Work::Burying(ticket) => self.finish(vec![ticket]),
+            Work::Burying(ticket) => {
+                self.is_refused = false;
+                self.finish(vec![ticket]);
+            }
         }
         self.settle_revocations(commands);
         self.commit(commands);
@@ -390,6 +403,7 @@ impl<X> Heart<X> {
                 return;
             }
             (Failure::Data, Work::Probing(tickets) | Work::Writing(tickets, 1)) => {
+                self.is_refused = true;
                 self.suspects.push(Suspects { tickets, refused: true });
             }
             (Failure::Data, work) => {
@@ -405,13 +419,18 @@ impl<X> Heart<X> {
                 commands.push(Command::Retry { step, after });
                 let doubtful = failure != Failure::Unavailable && matches!(work, Work::Writing(..));
                 self.put_back(work.into_tickets(), doubtful);
-                for Suspects { tickets, .. } in std::mem::take(&mut self.suspects) {
-                    self.put_back(tickets, false);
-                }
+                self.drop_suspicion();
             }
         }
         self.settle_revocations(commands);
         self.commit(commands);
+    }
+
+    fn drop_suspicion(&mut self) {
+        self.is_refused = false;
+        for Suspects { tickets, .. } in std::mem::take(&mut self.suspects) {
+            self.put_back(tickets, false);
+        }
     }
 
     /// Halves what goes into one transaction; a single batch is never cut.
@@ -476,8 +495,10 @@ impl<X> Heart<X> {
             return true;
         }
         if refused {
-            let second = tickets.split_off(tickets.len() / 2);
-            self.suspects.push(Suspects { tickets: second, refused: false });
+            // The later half first, so that those who are put back wait in the order in which they came.
+            let later = tickets.split_off(tickets.len() / 2);
+            let earlier = std::mem::replace(&mut tickets, later);
+            self.suspects.push(Suspects { tickets: earlier, refused: false });
         }
         commands.push(Command::Probe(tickets.iter().map(|ticket| self.member(*ticket)).collect()));
         self.work = Some(Work::Probing(tickets));
@@ -489,16 +510,24 @@ impl<X> Heart<X> {
         let backlog_until = self.backlog.waited_for_until(now.elapsed);
         let mut write = Write::default();
         let mut tickets = Vec::new();
+        let mut is_settled_due = backlog_until.is_some() && self.is_settled_due(now.time);
         while tickets.len() < self.transaction {
-            let reading_backlog = backlog_until.is_some() && !self.is_settled_due(now.time);
+            let reading_backlog = backlog_until.is_some() && !is_settled_due;
             let waiting = self.pending.waiting(now.time, self.settings.limits.min(), reading_backlog);
             match decide(self.settings.limits, waiting) {
+                // A single batch may be larger.
+                Decision::Process { size, .. }
+                    if !tickets.is_empty() && tickets.len() + size > self.transaction =>
+                {
+                    break;
+                }
                 Decision::Process { trigger, size } => {
                     let batch = self.pending.take(size, now.time);
                     write.doubtful |= batch.iter().any(|ticket| self.pending.is_doubtful(*ticket));
                     let members = batch.iter().map(|ticket| self.member(*ticket)).collect();
                     write.batches.push(Batch { trigger, members });
                     tickets.extend(batch);
+                    is_settled_due = is_settled_due && self.is_settled_due(now.time);
                 }
                 Decision::WaitUntil(due) => {
                     self.wake.due = Some(due);

@@ -13,6 +13,8 @@ pub struct Reader {
     assigned: BTreeMap<i32, Reading>,
     /// The partitions are paused: that nothing comes is wanted.
     paused: bool,
+    /// Suspects that were found to have records at the last look.
+    found: Vec<Suspect>,
     /// Partitions that were found silent and of which nothing was heard since.
     silent: BTreeSet<i32>,
 }
@@ -134,8 +136,8 @@ impl Reader {
     /// Decides which suspects have records that don't come, knowing where their partitions end. A client with any is
     /// given up.
     ///
-    /// The answer may be older than what was heard since: asking takes time, and a link that was away comes back to
-    /// both at once. So a suspect counts only if it is still one.
+    /// A link that was away comes back to the question and to the client at once, and either may be the first to hear.
+    /// So a suspect counts only if it still is one when the answer has come, and was found so at the look before.
     pub fn convict(
         &mut self,
         suspects: &[Suspect],
@@ -148,8 +150,10 @@ impl Reader {
             still.contains(suspect)
                 && end_of(suspect.assignment.partition).is_some_and(|end| end > suspect.read_below)
         };
-        let stuck: Vec<i32> =
-            suspects.iter().filter(is_stuck).map(|suspect| suspect.assignment.partition).collect();
+        let found: Vec<Suspect> = suspects.iter().filter(is_stuck).copied().collect();
+        let before = std::mem::replace(&mut self.found, found);
+        let twice = self.found.iter().filter(|suspect| before.contains(suspect));
+        let stuck: Vec<i32> = twice.map(|suspect| suspect.assignment.partition).collect();
         self.silent.extend(&stuck);
         stuck
     }
@@ -227,6 +231,7 @@ mod tests {
         let mut reader = reader(&[0, 1]);
         let suspects = reader.suspects(SILENCE, NOW);
         let end_of = |partition: i32| (partition == 1).then_some(4);
+        assert!(reader.convict(&suspects, end_of, SILENCE, NOW).is_empty(), "one look is not enough");
         assert_eq!(reader.convict(&suspects, end_of, SILENCE, NOW), [1]);
         assert_eq!(reader.silent(), 1);
         reader.read(1, 0, NOW);
@@ -237,11 +242,13 @@ mod tests {
     fn who_was_heard_of_while_the_brokers_were_asked_is_suspected_no_more() {
         let mut reader = reader(&[0]);
         let suspects = reader.suspects(SILENCE, NOW);
-        // The link is back: the answer has come, and so has a record.
+        // The link is back, and the answer comes first. Then comes a record.
+        assert!(reader.convict(&suspects, |_| Some(9), SILENCE, NOW).is_empty());
         reader.read(0, 0, NOW);
         assert!(reader.convict(&suspects, |_| Some(9), SILENCE, NOW).is_empty());
         let mut moved = self::reader(&[0]);
         let suspects = moved.suspects(SILENCE, NOW);
+        moved.convict(&suspects, |_| Some(9), SILENCE, NOW);
         moved.revoke(&[0]);
         moved.assign(&[0], NOW);
         assert!(moved.convict(&suspects, |_| Some(9), SILENCE, NOW).is_empty(), "it is another assignment");

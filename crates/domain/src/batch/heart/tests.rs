@@ -172,8 +172,8 @@ fn an_offset_that_goes_back_leaves_what_waits_below_it() {
 #[test]
 fn after_a_slow_answer_fewer_batches_go_together_and_a_single_one_stays_whole() {
     let mut rig = Rig::settled(2, 2, &[0]);
-    let records = (0..6).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
-    assert_eq!(written(&rig.fetch(records)).len(), 3);
+    let records = (0..8).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
+    assert_eq!(written(&rig.fetch(records)).len(), 4);
     rig.step(Event::Failed(Failure::Slow));
     assert_eq!(written(&rig.pass(Duration::from_secs(3))).len(), 2);
     rig.step(Event::Failed(Failure::Slow));
@@ -288,4 +288,21 @@ fn a_heart_that_has_failed_begins_nothing_more() {
     let more = (6..8).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
     rig.fetch(more);
     assert!(matches!(rig.step(Event::Failed(Failure::Fatal))[..], [Command::Fail(Step::Writing)]));
+}
+
+#[test]
+fn a_database_that_takes_the_parts_of_what_it_refuses_is_not_asked_without_a_pause() {
+    let mut rig = Rig::settled(2, 2, &[0]);
+    let records = (0..2).map(|offset| rig.record(of(0, 1), offset, &offset.to_string(), 10)).collect();
+    assert_eq!(written(&rig.fetch(records)).len(), 1);
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        assert!(matches!(rig.step(Event::Failed(Failure::Data))[..], [Command::Probe(_)]));
+        assert!(matches!(rig.step(Event::Done)[..], [Command::Probe(_)]));
+        let commands = rig.step(Event::Done);
+        let [Command::Retry { step: Step::Writing, after }] = commands[..] else { panic!("{commands:?}") };
+        pauses.push(after);
+        assert_eq!(written(&rig.pass(after)), [(Trigger::MinBatchSize, "0 1".to_owned())]);
+    }
+    assert!(pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
 }
