@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use domain::batch::heart::Assignment;
+
 /// The last records that are looked at.
 const WINDOW: usize = 1_000;
 /// So many dead ones among them are too many: more than a fifth.
@@ -14,6 +16,8 @@ const IN_A_ROW: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Poisoned {
     partitions: HashMap<i32, Recent>,
+    /// The number of each partition's last assignment that has ended: its records may be under way still.
+    ended: HashMap<i32, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +31,11 @@ struct Recent {
 
 impl Poisoned {
     /// Takes a record into account, in order of the offsets.
-    pub(crate) fn note(&mut self, partition: i32, dead: bool) {
+    pub(crate) fn note(&mut self, assignment: Assignment, dead: bool) {
+        let Assignment { partition, number } = assignment;
+        if self.ended.get(&partition).is_some_and(|ended| number <= *ended) {
+            return;
+        }
         let recent = self.partitions.entry(partition).or_default();
         recent.window.push_back(dead);
         recent.dead += usize::from(dead);
@@ -51,8 +59,9 @@ impl Poisoned {
     }
 
     /// Forgets a partition that is somebody else's now.
-    pub(crate) fn forget(&mut self, partition: i32) {
-        self.partitions.remove(&partition);
+    pub(crate) fn forget(&mut self, assignment: Assignment) {
+        self.ended.insert(assignment.partition, assignment.number);
+        self.partitions.remove(&assignment.partition);
     }
 
     /// How many partitions have too many dead records.
@@ -65,9 +74,13 @@ impl Poisoned {
 mod tests {
     use super::*;
 
+    fn of(partition: i32) -> Assignment {
+        Assignment { partition, number: 1 }
+    }
+
     fn poisoned(records: impl IntoIterator<Item = bool>) -> Poisoned {
         let mut poisoned = Poisoned::default();
-        records.into_iter().for_each(|dead| poisoned.note(0, dead));
+        records.into_iter().for_each(|dead| poisoned.note(of(0), dead));
         poisoned
     }
 
@@ -76,7 +89,7 @@ mod tests {
         assert_eq!(poisoned([true; 99]).raised(), 0);
         let mut poisoned = poisoned([true; 100]);
         assert_eq!(poisoned.raised(), 1);
-        poisoned.note(0, false);
+        poisoned.note(of(0), false);
         assert_eq!(poisoned.raised(), 0);
     }
 
@@ -93,9 +106,19 @@ mod tests {
     #[test]
     fn partitions_are_told_apart() {
         let mut poisoned = poisoned([true; 100]);
-        poisoned.note(1, false);
+        poisoned.note(of(1), false);
         assert_eq!(poisoned.raised(), 1);
-        poisoned.forget(0);
+        poisoned.forget(of(0));
         assert_eq!(poisoned.raised(), 0);
+    }
+    #[test]
+    fn records_that_were_under_way_when_their_partition_left_count_no_more() {
+        let mut poisoned = poisoned([false]);
+        poisoned.forget(of(0));
+        (0..IN_A_ROW).for_each(|_| poisoned.note(of(0), true));
+        assert_eq!(poisoned.raised(), 0);
+        let again = Assignment { partition: 0, number: 2 };
+        (0..IN_A_ROW).for_each(|_| poisoned.note(again, true));
+        assert_eq!(poisoned.raised(), 1);
     }
 }

@@ -218,7 +218,7 @@ impl Shell {
                 let request = Request(self.requests);
                 self.replies.extend(reply.map(|reply| (request, reply)));
                 for assignment in &assignments {
-                    self.poisoned.forget(assignment.partition);
+                    self.poisoned.forget(*assignment);
                 }
                 Event::Revoked { request, assignments, lost }
             }
@@ -228,8 +228,8 @@ impl Shell {
     fn on_fetched(&mut self, chunk: Chunk<Other>) -> Event<Other> {
         for record in &chunk.records {
             match record.content {
-                Content::Stamp(_) => self.poisoned.note(record.assignment.partition, false),
-                Content::Other(Other::Dead(_)) => self.poisoned.note(record.assignment.partition, true),
+                Content::Stamp(_) => self.poisoned.note(record.assignment, false),
+                Content::Other(Other::Dead(_)) => self.poisoned.note(record.assignment, true),
                 // No news: whoever replays them knows about them.
                 Content::Other(Other::Replay(_)) => {}
             }
