@@ -26,10 +26,11 @@ COMMENT ON COLUMN pending_stamps.retry_at IS 'not to be taken from the table bef
 COMMENT ON COLUMN pending_stamps.refusals IS 'how often the database has refused it';
 COMMENT ON COLUMN pending_stamps.kafka_timestamp IS 'milliseconds since 1970, -1 if the record has none';
 
--- Due times are compared in ranges. The other two are small: rows of older binaries, and of other producers.
+-- Due times are compared in ranges. The other two are small: rows of older binaries, and those that wait in the table
+-- alone. Whoever writes here waits until they are built.
 CREATE INDEX pending_stamps_due_at ON pending_stamps (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX pending_stamps_without_due_at ON pending_stamps (stamp_id) WHERE due_at IS NULL;
-CREATE INDEX pending_stamps_without_owner ON pending_stamps (due_at) WHERE owner IS NULL;
+CREATE INDEX pending_stamps_distant ON pending_stamps (due_at) WHERE kafka_offset IS NOT NULL;
 
 -- Stamps that left by the table before anybody knew their event to be in Kafka. It is published all the same: by
 -- the owner, or by who takes its outbox over.

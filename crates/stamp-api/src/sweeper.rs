@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::postgres::{Database, intake};
+use domain::stamp::Stamp;
+use platform::postgres::{Database, DatabaseError, intake};
 use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
@@ -20,25 +21,49 @@ const PAGE: i64 = 1_000;
 /// Sweeps until `stop`.
 pub async fn run(publisher: Arc<Publisher>, database: Database, swept: IntCounter, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-        if stop.run_until_cancelled(sweep(&publisher, &database, &swept)).await.is_none() {
+        let round = async {
+            publish_distant(&publisher, &database).await;
+            sweep(&publisher, &database, &swept).await;
+        };
+        if stop.run_until_cancelled(round).await.is_none() {
             return;
         }
     }
 }
 
-async fn sweep(publisher: &Publisher, database: &Database, swept: &IntCounter) {
-    let forgotten = match intake::sweep(database, PAGE).await {
-        Ok(forgotten) if forgotten.is_empty() => return,
-        Ok(forgotten) => forgotten,
-        Err(error) => {
-            tracing::warn!(error = error.to_string(), "the sweeper can't look after pending stamps");
+/// Publishes the stamps that have waited in the table alone and are due now, page by page.
+async fn publish_distant(publisher: &Publisher, database: &Database) {
+    loop {
+        let Some(due) = taken(intake::take_distant(database, PAGE).await) else { return };
+        let stamps = due.len();
+        tracing::info!(stamps, "stamps that waited in the table are due; their events are published");
+        if !publish(publisher, due).await || (stamps as i64) < PAGE {
             return;
         }
-    };
+    }
+}
+
+/// Publishes a page of the stamps that are pending long after they were due.
+async fn sweep(publisher: &Publisher, database: &Database, swept: &IntCounter) {
+    let Some(forgotten) = taken(intake::sweep(database, PAGE).await) else { return };
     let stamps = forgotten.len();
     tracing::warn!(stamps, "stamps are pending long after they were due; published again");
     swept.inc_by(stamps as u64);
-    if !publisher.publish_all(forgotten).await {
+    publish(publisher, forgotten).await;
+}
+
+/// What was taken, if anything was.
+fn taken(result: Result<Vec<Stamp>, DatabaseError>) -> Option<Vec<Stamp>> {
+    let taken = result.inspect_err(|error| {
+        tracing::warn!(error = error.to_string(), "the sweeper can't look after pending stamps");
+    });
+    taken.ok().filter(|taken| !taken.is_empty())
+}
+
+async fn publish(publisher: &Publisher, stamps: Vec<Stamp>) -> bool {
+    let published = publisher.publish_all(stamps).await;
+    if !published {
         tracing::warn!("Kafka refused some of them");
     }
+    published
 }

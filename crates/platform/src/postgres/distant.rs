@@ -12,13 +12,12 @@ use super::dead_letters::{self, DeadLetter};
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
-/// As for dead letters, which are stored in the same statement.
+/// Time of the statement, which stores dead letters too: they may be large.
 const LIMIT: Duration = Duration::from_secs(20);
-/// How long after its due time a stamp that waits in the table is looked after.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Stores a chunk's dead letters and its distant stamps in one statement, each once: what is there stays. Where one of
-/// these stamps is pending already, the earlier of the two due times counts.
+/// these stamps is pending already, the earlier of the two due times counts, and its row is the table's from now on,
+/// whoever wrote it.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -46,17 +45,8 @@ pub async fn store(
             Box::pin(async move {
                 let statement = client.prepare_cached(&statement()).await?;
                 let mut parameters = letters.parameters().to_vec();
-                let own: [&(dyn ToSql + Sync); 9] = [
-                    &ids,
-                    &tolerances,
-                    &dates,
-                    &due,
-                    &partitions,
-                    &offsets,
-                    &timestamps,
-                    &topic,
-                    &GRACE.as_secs_f64(),
-                ];
+                let own: [&(dyn ToSql + Sync); 8] =
+                    [&ids, &tolerances, &dates, &due, &partitions, &offsets, &timestamps, &topic];
                 parameters.extend(own);
                 client.execute(&statement, &parameters).await.map(drop)
             })
@@ -86,17 +76,21 @@ fn statement() -> String {
         ), placed AS (
             INSERT INTO pending_stamps
                 (stamp_id, due_at, sweep_after, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
-            SELECT m.id, i.due_at, i.due_at + make_interval(secs => $18), $17, i.kafka_partition, i.kafka_offset,
-                i.kafka_timestamp
+            SELECT m.id, i.due_at, i.due_at, $17, i.kafka_partition, i.kafka_offset, i.kafka_timestamp
             FROM made m JOIN input i ON i.object_cid = m.object_cid
             ORDER BY m.id
-        ), later AS MATERIALIZED (
-            SELECT p.stamp_id, i.due_at
+        ), met AS MATERIALIZED (
+            SELECT p.stamp_id, least(p.due_at, i.due_at) AS due_at, i.kafka_partition, i.kafka_offset, i.kafka_timestamp
             FROM input i JOIN stamps s ON s.object_cid = i.object_cid JOIN pending_stamps p ON p.stamp_id = s.id
-            WHERE p.due_at > i.due_at
+            WHERE p.kafka_offset IS NULL OR p.due_at > i.due_at
             ORDER BY p.stamp_id FOR NO KEY UPDATE OF p
         )
-        UPDATE pending_stamps p SET due_at = l.due_at, sweep_after = l.due_at + make_interval(secs => $18)
-        FROM later l WHERE p.stamp_id = l.stamp_id"#
+        UPDATE pending_stamps p
+        SET due_at = m.due_at, sweep_after = m.due_at,
+            kafka_topic = coalesce(p.kafka_topic, $17),
+            kafka_partition = coalesce(p.kafka_partition, m.kafka_partition),
+            kafka_offset = coalesce(p.kafka_offset, m.kafka_offset),
+            kafka_timestamp = coalesce(p.kafka_timestamp, m.kafka_timestamp)
+        FROM met m WHERE p.stamp_id = m.stamp_id"#
     )
 }

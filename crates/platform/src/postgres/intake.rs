@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 pub use self::backlog::{Backlog, Unpublished, backlog};
-pub use self::sweep::{sweep, sweep_statements};
+pub use self::sweep::{sweep, sweep_statements, take_distant};
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
@@ -103,28 +103,21 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
         )
         SELECT EXISTS (SELECT FROM owner), ARRAY(SELECT seq FROM queued), clock_timestamp()"#
     );
-    let ids: Vec<&str> = rows.iter().map(|row| row.stamp.object_cid().as_str()).collect();
+    let ids: Vec<String> = rows.iter().map(|row| row.stamp.object_cid().as_str().to_owned()).collect();
     let tolerances: Vec<i32> = rows.iter().map(|row| row.stamp.time_tolerance().minutes()).collect();
     let dates: Vec<DateTime<Utc>> = rows.iter().map(|row| row.stamp.created_date()).collect();
     let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    let client = tokio::time::timeout(STORE_LIMIT, database.bulk.get())
-        .await
-        .map_err(|_| DatabaseError::Connect("no free connection in time".to_owned()))??;
-    let statement = tokio::time::timeout(STORE_LIMIT, async {
-        let statement = client.prepare_cached(&sql).await?;
-        let sent = Instant::now();
-        let row = client
-            .query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs, &SWEEP_GRACE.as_secs_f64()])
-            .await?;
-        Ok::<_, tokio_postgres::Error>((sent, row, Instant::now()))
+    let stored = database.bulk(STORE_LIMIT, |client| {
+        Box::pin(async move {
+            let statement = client.prepare_cached(&sql).await?;
+            let sent = Instant::now();
+            let grace = SWEEP_GRACE.as_secs_f64();
+            let row =
+                client.query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs, &grace]).await?;
+            Ok((sent, row, Instant::now()))
+        })
     });
-    let (sent, row, received) = match statement.await {
-        Ok(answer) => answer?,
-        Err(elapsed) => {
-            drop(deadpool_postgres::Object::take(client));
-            return Err(elapsed.into());
-        }
-    };
+    let (sent, row, received) = stored.await?;
     if row.try_get(0)? {
         let accepted = row.try_get(1)?;
         return Ok(Stored::Committed { accepted, clock: (sent, row.try_get(2)?, received) });

@@ -1,10 +1,13 @@
 //! What the sweeper takes, and that it takes nothing of listeners that are off or behind.
 
-use platform::postgres::Database;
+use domain::batch::heart::{Distant, Position};
+use domain::batch::pending::PendingStamp;
+use domain::stamp::Stamp;
 use platform::postgres::intake::{self, Stored};
+use platform::postgres::{Database, distant};
 use test_support::TestDatabase;
 
-use crate::values::numbered;
+use crate::values::{numbered, stamp, stamp_due_after};
 
 /// A database in which these stamps have been due for a hundred seconds and published for as long.
 async fn overdue(ids: &[&str]) -> (TestDatabase, Database) {
@@ -73,18 +76,49 @@ async fn what_an_owner_has_still_to_publish_is_left_to_it() {
     assert_eq!(swept(&pool).await, ["published"]);
 }
 
+/// Stores stamps as a listener does whose topic may not keep their events for so long.
+async fn keep(pool: &Database, stamps: Vec<Stamp>) {
+    let distant = |(offset, stamp)| {
+        let position = Position { partition: 0, lap: 1, offset };
+        Distant { waiting: PendingStamp { stamp, position }, timestamp: 1 }
+    };
+    let distant: Vec<Distant> = (0..).zip(stamps).map(distant).collect();
+    distant::store(pool, "t", &[], &distant).await.expect("stored");
+}
+
+async fn taken(pool: &Database) -> Vec<Stamp> {
+    intake::take_distant(pool, 1_000).await.expect("taken")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_other_producers_are_swept_once_they_are_past_due() {
-    let (database, pool) = overdue(&["other", "young"]).await;
-    database
-        .run(
-            "UPDATE pending_stamps SET owner = NULL, seq = NULL, kafka_topic = 't', kafka_partition = 0,
-                 kafka_offset = 1, kafka_timestamp = 1;
-             UPDATE pending_stamps SET due_at = now() - interval '20 s'
-             WHERE stamp_id = (SELECT id FROM stamps WHERE object_cid = 'young')",
-        )
-        .await;
-    assert_eq!(swept(&pool).await, ["other"]);
+async fn what_waits_in_the_table_alone_is_taken_when_it_is_due_until_somebody_has_processed_it() {
+    // One is stamp-api's, and its owner has published it; the other is another producer's.
+    let (database, pool) = overdue(&["own"]).await;
+    keep(&pool, vec![stamp("own"), stamp("other")]).await;
+    assert!(swept(&pool).await.is_empty(), "it is no loss");
+    database.run("UPDATE pending_stamps SET due_at = now() + interval '1 s', sweep_after = due_at").await;
+    assert!(taken(&pool).await.is_empty(), "nothing is due");
+    for minutes in [1, 2, 4, 8] {
+        database.run("UPDATE pending_stamps SET due_at = now(), sweep_after = now()").await;
+        assert_eq!(taken(&pool).await.len(), 2, "without any batch");
+        assert!(taken(&pool).await.is_empty(), "it is put off");
+        let put_off = format!(
+            "SELECT count(*) FROM pending_stamps
+             WHERE sweep_after BETWEEN now() + interval '{minutes} min' - interval '9 s' AND now() + interval '{minutes} min'"
+        );
+        assert_eq!(database.number(&put_off).await, 2, "{minutes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_time_that_was_moved_forward_goes_with_the_event() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let (later, earlier) = (stamp("a"), stamp_due_after("a", 3));
+    keep(&pool, vec![later]).await;
+    keep(&pool, vec![earlier.clone()]).await;
+    let taken = taken(&pool).await;
+    assert_eq!(taken.iter().map(Stamp::due).collect::<Vec<_>>(), [earlier.due()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

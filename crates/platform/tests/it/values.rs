@@ -11,10 +11,15 @@ use platform::postgres::messages::NewMessage;
 use uuid::Uuid;
 
 pub(crate) fn stamp(object_cid: &str) -> Stamp {
+    stamp_due_after(object_cid, 10)
+}
+
+/// A stamp that was made at the beginning of 2026 and may wait for so many minutes.
+pub(crate) fn stamp_due_after(object_cid: &str, minutes: i32) -> Stamp {
     let created: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
     Stamp::new(
         ObjectCid::parse(object_cid).expect("a valid id"),
-        TimeTolerance::from_minutes(10).expect("a valid tolerance"),
+        TimeTolerance::from_minutes(minutes).expect("a valid tolerance"),
         created,
     )
     .expect("a valid due time")
