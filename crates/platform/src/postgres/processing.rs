@@ -27,6 +27,17 @@ pub struct Processed {
     pub clock: Option<(Instant, DateTime<Utc>, Instant)>,
 }
 
+impl Processed {
+    /// Adds what a further statement has made of the same members.
+    fn add(&mut self, further: Self) {
+        for (won, again) in self.won.iter_mut().zip(further.won) {
+            *won = won.or(again);
+        }
+        self.batches.extend(further.batches);
+        self.clock = further.clock.or(self.clock);
+    }
+}
+
 /// A batch that is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MadeBatch {
@@ -106,6 +117,10 @@ pub async fn process(
         .bulk(LIMIT, |client| {
             Box::pin(async move {
                 let mut processed = columns.process(client).await?;
+                if processed.won.contains(&None) && columns.are_pending(client, &processed).await? {
+                    // A row was committed while this statement waited for it, too late to be seen. Now it is.
+                    processed.add(columns.process(client).await?);
+                }
                 if after_lost_answer && processed.won.contains(&None) {
                     columns.recover(client, &mut processed).await?;
                 }
@@ -192,6 +207,22 @@ impl Columns {
         };
         let batches = indexes.into_iter().zip(numbers).zip(sizes).map(made).collect();
         Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
+    }
+
+    /// Tells whether any stamp that was not won is still to be had.
+    async fn are_pending(
+        &self,
+        client: &Client,
+        processed: &Processed,
+    ) -> Result<bool, tokio_postgres::Error> {
+        const SQL: &str = "
+            SELECT EXISTS (
+                SELECT FROM unnest($1::text[]) AS i (object_cid)
+                JOIN stamps s ON s.object_cid = i.object_cid
+                JOIN pending_stamps p ON p.stamp_id = s.id)";
+        let lost = self.ids.iter().zip(&processed.won).filter(|(_, won)| won.is_none());
+        let lost: Vec<&str> = lost.map(|(id, _)| id.as_str()).collect();
+        client.query_one(&client.prepare_cached(SQL).await?, &[&lost]).await?.try_get(0)
     }
 
     /// Finds what an earlier try has processed, whose answer was lost.
