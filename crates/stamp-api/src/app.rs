@@ -189,11 +189,15 @@ async fn run_intake(
     let sweeper = Arc::clone(&relay.publishers[1]);
     background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
     let mut committers = JoinSet::new();
-    if drain.run_until_cancelled(outbox.opened()).await.is_some() {
-        let (intake, started) = Intake::start(database, &clock, &outbox);
-        committers = started;
-        state.open(OpenIntake { clock, intake });
-        tracing::info!("taking stamps in");
+    tokio::select! {
+        () = drain.cancelled() => {}
+        ended = relay.ended() => ended.context("the relay ended")?,
+        () = outbox.opened() => {
+            let (intake, started) = Intake::start(database, &clock, &outbox);
+            committers = started;
+            state.open(OpenIntake { clock, intake });
+            tracing::info!("taking stamps in");
+        }
     }
     tokio::select! {
         () = drain.cancelled() => {}

@@ -153,13 +153,17 @@ pub async fn show(
         let (standing, refused) = outbox.standing();
         metrics.outbox_refused.set(refused as i64);
         let owners: Vec<Unpublished> = standing.iter().map(unpublished).collect();
-        // While the database is away, nothing new is known.
-        if let Ok(backlog) = intake::backlog(&database, &owners).await {
-            let in_memory: usize = standing.iter().map(|owner| owner.outstanding).sum();
-            let pending = backlog.unread + in_memory as i64;
-            metrics.outbox_pending.set(pending);
-            metrics.outbox_oldest.set(backlog.oldest.as_secs_f64());
-            complaint.set(complain(refused, pending, backlog));
+        match intake::backlog(&database, &owners).await {
+            Ok(backlog) => {
+                let in_memory: usize = standing.iter().map(|owner| owner.outstanding).sum();
+                let pending = backlog.unread + in_memory as i64;
+                metrics.outbox_pending.set(pending);
+                metrics.outbox_oldest.set(backlog.oldest.as_secs_f64());
+                complaint.set(refusals(refused).or_else(|| delay(pending, backlog)));
+            }
+            // While the database is away, nothing else is known.
+            Err(_) if refused > 0 => complaint.set(refusals(refused)),
+            Err(_) => {}
         }
         pause = HEARTBEAT.max(asked.elapsed() * SHARE);
     }
@@ -169,10 +173,11 @@ fn unpublished(owner: &Standing) -> Unpublished {
     Unpublished { owner: owner.owner.0, mark: owner.mark, unread_above: owner.unread_above }
 }
 
-fn complain(refused: usize, pending: i64, backlog: Backlog) -> Option<String> {
-    if refused > 0 {
-        return Some(format!("Kafka refuses {refused} of {pending} events; the log names them"));
-    }
+fn refusals(refused: usize) -> Option<String> {
+    (refused > 0).then(|| format!("Kafka refuses {refused} events; the log names them"))
+}
+
+fn delay(pending: i64, backlog: Backlog) -> Option<String> {
     let seconds = backlog.oldest.as_secs();
     (backlog.oldest >= PATIENCE)
         .then(|| format!("{pending} events wait for Kafka, the oldest for {seconds} seconds"))

@@ -52,12 +52,12 @@ pub enum Event<P> {
     Registered {
         /// For which lane it was asked for.
         lane: Lane,
-        /// The row.
+        /// Row of the new owner.
         owner: Option<OwnerId>,
     },
     /// The rows of owners were renewed. One that is missing here is gone.
     Renewed(Vec<Renewal>),
-    /// It is not known whether they were.
+    /// Whether the owners were renewed is not known.
     NotRenewed,
     /// A group is committed. A number that is missing here was not needed: the stamp was there already.
     Stored {
@@ -97,11 +97,11 @@ pub enum Event<P> {
         /// In order of the numbers; without any there are no more.
         rows: Vec<(i64, P)>,
     },
-    /// It could not be read.
+    /// A page of an outbox could not be read.
     PageNotRead(OwnerId),
     /// A retired owner's row is gone.
     Forgotten(OwnerId),
-    /// It is not known to be.
+    /// Whether an owner's row is removed is not known.
     NotForgotten(OwnerId),
     /// Kafka has an event.
     Delivered {

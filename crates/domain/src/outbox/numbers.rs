@@ -8,7 +8,7 @@ use super::OwnerId;
 /// Whether something that was asked for has been answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// It may be asked for.
+    /// Nothing is asked for; it may be.
     #[default]
     No,
     /// The answer is awaited.

@@ -10,6 +10,9 @@ use super::numbers::{Asked, Numbers, Retired, Stage};
 use super::refusals::Refusals;
 use super::{Command, Event, Lane, OwnerId, Renewal};
 
+/// Pages that are read at once: they share the database's connections with the intake.
+const PAGES: usize = 2;
+
 /// What a process may hold in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -285,12 +288,19 @@ impl<P> Owners<P> {
                 commands.push(Command::Retire(numbers.owner));
             }
         }
-        let has_room = self.has_room_for(self.limits.page);
+        let is_asked = |numbers: &&Numbers| match &numbers.stage {
+            Stage::Retired(retired) => retired.reading == Asked::Yes,
+            _ => false,
+        };
+        // There may be thousands of owners to take over, and what is asked for comes.
+        let mut pages = self.numbers.values().filter(is_asked).count() + 1;
+        let rooms = (1..).take_while(|pages| self.has_room_for(pages * self.limits.page)).take(PAGES).count();
         for numbers in self.numbers.values_mut() {
             let (owner, is_idle) = (numbers.owner, numbers.on_the_way() == 0);
             let Stage::Retired(retired) = &mut numbers.stage else { continue };
             if !retired.read_out {
-                if has_room && is_idle && retired.reading.ask() {
+                if pages <= rooms && is_idle && retired.reading.ask() {
+                    pages += 1;
                     commands.push(Command::ReadPage { owner, above: numbers.known_through });
                 }
             } else if numbers.outstanding.is_empty() && retired.forgetting.ask() {

@@ -8,6 +8,8 @@ use super::{OwnerId, Publication};
 const LONGEST_WAIT: u64 = 16;
 /// Events that are tried again in one beat: a broker that refuses everything is asked, not flooded.
 const RETRIES: usize = 1_000;
+/// Events that were lost and are published again in one beat: a topic that is gone loses them all, again and again.
+const LOST: usize = 10_000;
 
 /// An event that was refused while it was alone.
 #[derive(Debug)]
@@ -54,10 +56,12 @@ impl<P> Refusals<P> {
 
     /// Takes what is to be tried again at this beat.
     pub(super) fn due(&mut self, beat: u64) -> Vec<Publication<P>> {
-        let lost = std::mem::take(&mut self.lost).into_iter();
-        let mut due: Vec<_> = lost
-            .map(|((owner, number), payload)| Publication { owner, number, payload, alone: false })
-            .collect();
+        let mut due = Vec::new();
+        while due.len() < LOST
+            && let Some(((owner, number), payload)) = self.lost.pop_first()
+        {
+            due.push(Publication { owner, number, payload, alone: false });
+        }
         let refused = self.refused.iter_mut().filter(|(_, refusal)| refusal.again_at <= beat);
         let refused = refused.filter_map(|(&(owner, number), refusal)| {
             Some(Publication { owner, number, payload: refusal.payload.take()?, alone: true })
