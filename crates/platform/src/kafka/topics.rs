@@ -117,7 +117,10 @@ pub async fn retention(config: &ClientConfig, topic: &str) -> Option<Duration> {
     };
     match asked.await {
         Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-        None => Some(USUAL_RETENTION),
+        None => {
+            tracing::warn!(topic, "how long the topic keeps its records can't be asked; taken for 7 days");
+            Some(USUAL_RETENTION)
+        }
     }
 }
 
