@@ -4,7 +4,7 @@ use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
 use platform::postgres::processing::Processed;
 use platform::postgres::{Failure, intake, processing};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, eventually};
 
 use crate::values::{batches, numbered};
 
@@ -146,4 +146,26 @@ async fn a_probe_says_what_the_database_refuses_and_leaves_nothing_behind() {
     for table in ["stamps", "processed_stamps", "batches"] {
         assert_eq!(database.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_that_somebody_else_stores_meanwhile_is_won_and_not_left_to_its_row() {
+    let database = TestDatabase::new().await;
+    let holder = database.connect().await;
+    let store =
+        "BEGIN; INSERT INTO stamps (object_cid, time_tolerance, created_date) VALUES ('a', 20, now());
+                 INSERT INTO pending_stamps
+                     (stamp_id, due_at, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
+                 SELECT id, now() + interval '20 min', 't', 0, 7, 1 FROM stamps";
+    holder.batch_execute(store).await.expect("stored, and not committed");
+    let pool = database.pool();
+    let near = tokio::spawn(async move {
+        processing::process(&pool, &batches(["a"], 1, &[Deadline]), "one", "t", false).await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("it waits for the row", || database.number(waits), |count| *count == 1).await;
+    holder.batch_execute("COMMIT").await.expect("committed");
+    assert_eq!(wins(&near.await.expect("no panic").expect("processed")), [true]);
+    assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
 }

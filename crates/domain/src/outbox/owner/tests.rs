@@ -111,3 +111,22 @@ fn an_owner_that_others_have_retired_is_theirs_and_its_lane_gets_a_new_one() {
     assert!(!owners.is_outstanding(OWNER, 1));
     assert_eq!(owners.on(Event::Refused(publication(1, 'a', false))), []);
 }
+
+#[test]
+fn of_many_owners_that_fell_silent_no_more_pages_are_read_at_once_than_there_is_room_for() {
+    // Room for four events is room for two pages.
+    let mut owners = begun();
+    let mut asked = Vec::new();
+    for silent in 100..110 {
+        let found = Event::SilentFound { owner: OwnerId(silent), published_through: 0 };
+        asked.extend(
+            owners.on(found).into_iter().filter(|command| matches!(command, Command::ReadPage { .. })),
+        );
+    }
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let rows = vec![(1, 'a'), (2, 'b')];
+    let next = owners.on(Event::PageRead { owner: OwnerId(100), rows });
+    assert!(!next.iter().any(|command| matches!(command, Command::ReadPage { .. })), "{next:?}");
+    let empty = owners.on(Event::PageRead { owner: OwnerId(101), rows: Vec::new() });
+    assert!(empty.iter().any(|command| matches!(command, Command::ReadPage { .. })), "{empty:?}");
+}
