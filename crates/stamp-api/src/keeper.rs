@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::outbox::owner::Standing;
 use domain::outbox::{Command, Event, OwnerId, Renewal};
 use domain::stamp::Stamp;
-use platform::postgres::intake::{self, Backlog, Unpublished};
+use platform::postgres::intake::{self, Backlog};
 use platform::postgres::{Database, DatabaseError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -152,8 +151,7 @@ pub async fn show(
         let asked = Instant::now();
         let (standing, refused) = outbox.standing();
         metrics.outbox_refused.set(refused as i64);
-        let owners: Vec<Unpublished> = standing.iter().map(unpublished).collect();
-        match intake::backlog(&database, &owners).await {
+        match intake::backlog(&database, &standing).await {
             Ok(backlog) => {
                 let in_memory: usize = standing.iter().map(|owner| owner.outstanding).sum();
                 let pending = backlog.unread + in_memory as i64;
@@ -167,10 +165,6 @@ pub async fn show(
         }
         pause = HEARTBEAT.max(asked.elapsed() * SHARE);
     }
-}
-
-fn unpublished(owner: &Standing) -> Unpublished {
-    Unpublished { owner: owner.owner.0, mark: owner.mark, unread_above: owner.unread_above }
 }
 
 fn refusals(refused: usize) -> Option<String> {

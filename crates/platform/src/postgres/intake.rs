@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 
-pub use self::backlog::{Backlog, Unpublished, backlog};
+pub use self::backlog::{Backlog, backlog};
 pub use self::sweep::{sweep, sweep_statements, take_distant};
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};

@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
+use domain::outbox::owner::Standing;
+
 use super::{Database, DatabaseError, LIMIT};
 
 /// Rows of one owner that are counted: an index of a million is read in a quarter of a second. Where there are
 /// more, this is what is shown.
 const COUNTED: i64 = 1_000_000;
-
-/// An owner, as its process knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unpublished {
-    /// Its number.
-    pub owner: i64,
-    /// Up to here everything is in Kafka.
-    pub mark: i64,
-    /// The number above which no row is in the process's memory, if there may be any.
-    pub unread_above: Option<i64>,
-}
 
 /// What owners have still to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +23,7 @@ pub struct Backlog {
 ///
 /// # Errors
 /// If the database can't be reached.
-pub async fn backlog(database: &Database, owners: &[Unpublished]) -> Result<Backlog, DatabaseError> {
+pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<Backlog, DatabaseError> {
     // A row from before `stored_at` is as old as its stamp, as far as anybody knows.
     const SQL: &str = "
         SELECT
@@ -50,7 +41,7 @@ pub async fn backlog(database: &Database, owners: &[Unpublished]) -> Result<Back
                 SELECT FROM pending_stamps p WHERE p.owner = o.id AND p.seq > o.unread_above LIMIT $4
             ) AS counted
         ) AS unread ON o.unread_above IS NOT NULL";
-    let ids: Vec<i64> = owners.iter().map(|owner| owner.owner).collect();
+    let ids: Vec<i64> = owners.iter().map(|owner| owner.owner.0).collect();
     let marks: Vec<i64> = owners.iter().map(|owner| owner.mark).collect();
     let unread: Vec<Option<i64>> = owners.iter().map(|owner| owner.unread_above).collect();
     database
