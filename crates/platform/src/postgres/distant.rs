@@ -32,11 +32,11 @@ pub async fn store(
     }
     let letters = dead_letters::Columns::of(letters);
     let topic = topic.to_owned();
-    let stamps: Vec<Stamp> = distant.iter().map(|distant| distant.waiting.stamp.clone()).collect();
-    let ids: Vec<String> = stamps.iter().map(|stamp| stamp.object_cid().as_str().to_owned()).collect();
-    let tolerances: Vec<i32> = stamps.iter().map(|stamp| stamp.time_tolerance().minutes()).collect();
-    let dates: Vec<DateTime<Utc>> = stamps.iter().map(Stamp::created_date).collect();
-    let due: Vec<DateTime<Utc>> = stamps.iter().map(Stamp::due).collect();
+    let stamps = || distant.iter().map(|distant| &distant.waiting.stamp);
+    let ids: Vec<String> = stamps().map(|stamp| stamp.object_cid().as_str().to_owned()).collect();
+    let tolerances: Vec<i32> = stamps().map(|stamp| stamp.time_tolerance().minutes()).collect();
+    let dates: Vec<DateTime<Utc>> = stamps().map(Stamp::created_date).collect();
+    let due: Vec<DateTime<Utc>> = stamps().map(Stamp::due).collect();
     let partitions: Vec<i32> = distant.iter().map(|distant| distant.waiting.position.partition).collect();
     let offsets: Vec<i64> = distant.iter().map(|distant| distant.waiting.position.offset).collect();
     let timestamps: Vec<i64> = distant.iter().map(|distant| distant.timestamp).collect();
