@@ -21,10 +21,10 @@ use super::*;
 
 const SECRET: &str = "canary-0123456789-0123456789-0123";
 const USER: &str = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11";
-const RSA_2048: &str = include_str!("tests/rsa_2048.pem");
-const RSA_1024: &str = include_str!("tests/rsa_1024.pem");
+const RSA_2048: &str = include_str!("rsa_2048.pem");
+const RSA_1024: &str = include_str!("rsa_1024.pem");
 /// Signed with the private half of `RSA_2048`; for `USER`, until an hour after `now()`.
-const RS256: &str = include_str!("tests/rs256.jwt");
+const RS256: &str = include_str!("rs256.jwt");
 
 /// 2026-01-01 12:00 UTC.
 fn now() -> DateTime<Utc> {

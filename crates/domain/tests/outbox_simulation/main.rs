@@ -1,17 +1,15 @@
 //! Several processes with their owners, on models of PostgreSQL and Kafka, through histories of faults.
 
-mod outbox_simulation {
-    pub(crate) mod history;
-    pub(crate) mod judge;
-    pub(crate) mod kafka;
-    pub(crate) mod process;
-    pub(crate) mod store;
-    pub(crate) mod world;
-}
+mod history;
+mod judge;
+mod kafka;
+mod process;
+mod store;
+mod world;
 
-use outbox_simulation::history::{ALL_KINDS, History, Kind};
-use outbox_simulation::judge::Meetings;
-use outbox_simulation::world::World;
+use crate::history::{ALL_KINDS, History, Kind};
+use crate::judge::Meetings;
+use crate::world::World;
 
 /// As many as a development build does in some seconds.
 const HISTORIES: u64 = 1_500;
