@@ -2,15 +2,13 @@
 //!
 //! Nothing in here does I/O, sleeps or reads a clock; whoever calls passes `now`.
 //!
-//! * [`stamp`]: the values of a stamp and how they are read from text and JSON.
-//! * [`event`]: a stamp as a Kafka record.
+//! * [`stamp`]: the values of a stamp, how they are read from text and JSON, and a stamp as a Kafka record.
 //! * [`message`]: a user message: its values, as a Kafka record, its topic and key.
 //! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
 //! * [`outbox`]: who publishes which stored event, and up to where everything is in Kafka.
 
 pub mod batch;
-pub mod event;
 pub mod fields;
 pub mod message;
 pub mod outbox;

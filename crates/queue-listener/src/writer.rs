@@ -2,7 +2,7 @@
 //! decide.
 
 use domain::batch::heart::{Failure, Member, Write};
-use domain::event;
+use domain::stamp::event;
 use platform::kafka::KafkaSettings;
 use platform::postgres::dead_letters::replays::{self, Claim, Verdict};
 use platform::postgres::dead_letters::{self, DeadLetter};

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::event;
 use domain::outbox::{Event, Publication};
 use domain::stamp::Stamp;
+use domain::stamp::event;
 use platform::kafka::KafkaSettings;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -64,7 +64,7 @@ pub enum Reason {
     InvalidTimeTolerance,
     /// `created_date` is wrong, or missing from a record without a timestamp.
     InvalidCreatedDate,
-    /// The due time is over [`MAX_AHEAD`](crate::event::MAX_AHEAD) away.
+    /// The due time is over [`MAX_AHEAD`](crate::stamp::event::MAX_AHEAD) away.
     DueTooFarAhead,
     /// `ns-message` is missing or no object.
     NoMessage,

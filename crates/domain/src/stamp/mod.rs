@@ -3,10 +3,12 @@
 //! The types here can't hold a wrong value, so whoever has a [`Stamp`] has nothing left to check.
 //!
 //! * this file: the values;
+//! * [`event`]: a stamp as the value of a Kafka record;
 //! * `date`: dates from and to text;
 //! * `fields`: the three members of a stamp as a client sent them, and what is wrong with them.
 
 mod date;
+pub mod event;
 mod fields;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
-use domain::event;
-use domain::stamp::{IntakeLimits, ObjectCid, format_date};
+use domain::stamp::{IntakeLimits, ObjectCid, event, format_date};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use platform::postgres::stamps::{self, StampState};
 use serde::Serialize;

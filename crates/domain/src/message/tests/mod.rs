@@ -1,7 +1,7 @@
 mod address;
 mod fields;
 mod properties;
-mod wire;
+mod record;
 
 use super::Message;
 

@@ -1,4 +1,5 @@
 mod date;
+mod event;
 mod fields;
 mod json;
 mod values;

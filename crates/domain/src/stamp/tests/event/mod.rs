@@ -2,8 +2,9 @@ mod properties;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{MAX_AHEAD, Reason, Rejection, decode, encode};
 use crate::record::spoiling::encoded;
+use crate::record::{Reason, Rejection};
+use crate::stamp::event::{MAX_AHEAD, decode, encode};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance, parse_date};
 
 const GOLDEN: &str =

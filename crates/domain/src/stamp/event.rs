@@ -3,14 +3,10 @@
 //! [`encode`] knows one form. [`decode`] is wider: producers of all kinds write to the topic, and what it
 //! refuses becomes a dead letter with a [`Rejection`] beside it.
 
-#[cfg(test)]
-mod tests;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use crate::record::object_text;
-pub use crate::record::{Reason, Rejection};
+use crate::record::{Reason, Rejection, object_text};
 use crate::stamp::{CREATED_DATE, Stamp, StampFields, format_date};
 
 /// How far ahead of the present the due time of an event may lie.

@@ -2,8 +2,9 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::{decode_bytes, now};
-use crate::event::{Rejection, decode, encode};
+use crate::record::Rejection;
 use crate::record::spoiling::{any_mutations, encoded, mutated};
+use crate::stamp::event::{decode, encode};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 /// Any stamp that is due within the horizon.
