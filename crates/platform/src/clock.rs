@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::Database;
+use crate::postgres::{Database, DatabaseError};
 use crate::retry::Backoff;
 
 /// Tells the time and waits for it.
@@ -27,6 +27,36 @@ pub trait Clock: Send + Sync {
 #[expect(clippy::disallowed_methods, reason = "nothing that this decides is compared between processes")]
 pub fn host_time() -> DateTime<Utc> {
     Utc::now()
+}
+
+/// The server's time, as one answer of it tells.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockSample {
+    /// When the question was sent.
+    pub sent: Instant,
+    /// The time that the server read between the two.
+    pub time: DateTime<Utc>,
+    /// When the answer had come.
+    pub received: Instant,
+}
+
+impl ClockSample {
+    /// Asks a database for its time.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn of(database: &Database) -> Result<Self, DatabaseError> {
+        database
+            .ask_bulk(|client| {
+                Box::pin(async move {
+                    let statement = client.prepare_cached("SELECT clock_timestamp()").await?;
+                    let sent = Instant::now();
+                    let row = client.query_one(&statement, &[]).await?;
+                    Ok(Self { sent, time: row.try_get(0)?, received: Instant::now() })
+                })
+            })
+            .await
+    }
 }
 
 /// How far a sample may move the clock before those who sleep are woken to look again.
@@ -72,8 +102,8 @@ impl PostgresClock {
     pub async fn synchronised(database: &Database) -> Self {
         let mut backoff = Backoff::default();
         loop {
-            match database.sample_clock().await {
-                Ok((_, server_time, received)) => return Self::new(server_time, received),
+            match ClockSample::of(database).await {
+                Ok(ClockSample { time, received, .. }) => return Self::new(time, received),
                 Err(error) => {
                     tracing::warn!(error = error.to_string(), "waiting for PostgreSQL's time");
                     tokio::time::sleep(backoff.delay()).await;
@@ -83,16 +113,16 @@ impl PostgresClock {
     }
 
     /// Takes a sample into account.
-    pub fn observe(&self, sent: Instant, server_time: DateTime<Utc>, received: Instant) {
+    pub fn observe(&self, ClockSample { sent, time, received }: ClockSample) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = server_time + TimeDelta::from_std(received - sent).unwrap_or(TimeDelta::MAX);
+        let latest = time + TimeDelta::from_std(received - sent).unwrap_or(TimeDelta::MAX);
         let believed = state.at(received);
-        if believed >= server_time && believed <= latest {
+        if believed >= time && believed <= latest {
             return;
         }
-        *state = State { anchor: received, time_at_anchor: server_time };
+        *state = State { anchor: received, time_at_anchor: time };
         drop(state);
-        let step = server_time - believed;
+        let step = time - believed;
         if step.abs() > STEP {
             self.stepped.notify_waiters();
         }
@@ -105,8 +135,8 @@ impl PostgresClock {
     pub async fn keep(self: Arc<Self>, database: Database, stop: CancellationToken) {
         const PERIOD: Duration = Duration::from_secs(2);
         while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-            if let Ok((sent, server_time, received)) = database.sample_clock().await {
-                self.observe(sent, server_time, received);
+            if let Ok(sample) = ClockSample::of(&database).await {
+                self.observe(sample);
             }
         }
     }
@@ -146,6 +176,10 @@ mod tests {
         (PostgresClock::new(time, instant), instant, time)
     }
 
+    fn sample(sent: Instant, time: DateTime<Utc>, received: Instant) -> ClockSample {
+        ClockSample { sent, time, received }
+    }
+
     fn believed(clock: &PostgresClock, at: Instant) -> DateTime<Utc> {
         clock.state.lock().expect("no panic").at(at)
     }
@@ -154,7 +188,11 @@ mod tests {
     fn a_sample_within_its_bounds_moves_nothing() {
         let (clock, instant, time) = start();
         let later = instant + Duration::from_secs(10);
-        clock.observe(later - Duration::from_millis(40), time + TimeDelta::milliseconds(9_980), later);
+        clock.observe(sample(
+            later - Duration::from_millis(40),
+            time + TimeDelta::milliseconds(9_980),
+            later,
+        ));
         assert_eq!(believed(&clock, later), time + TimeDelta::seconds(10));
     }
 
@@ -162,9 +200,13 @@ mod tests {
     fn the_clock_falls_back_to_the_lower_bound_and_never_runs_ahead() {
         let (clock, instant, time) = start();
         let later = instant + Duration::from_secs(10);
-        clock.observe(later - Duration::from_millis(2), time + TimeDelta::milliseconds(9_900), later);
+        clock.observe(sample(later - Duration::from_millis(2), time + TimeDelta::milliseconds(9_900), later));
         assert_eq!(believed(&clock, later), time + TimeDelta::milliseconds(9_900));
-        clock.observe(later - Duration::from_millis(2), time + TimeDelta::milliseconds(10_100), later);
+        clock.observe(sample(
+            later - Duration::from_millis(2),
+            time + TimeDelta::milliseconds(10_100),
+            later,
+        ));
         assert_eq!(believed(&clock, later), time + TimeDelta::milliseconds(10_100));
     }
 
@@ -175,7 +217,7 @@ mod tests {
         let sleeper = clock.sleep_until(hour);
         let step = async {
             tokio::task::yield_now().await;
-            clock.observe(instant, hour, Instant::now());
+            clock.observe(sample(instant, hour, Instant::now()));
         };
         tokio::join!(sleeper, step);
         assert!(clock.now() >= hour);

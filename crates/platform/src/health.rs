@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use tokio::sync::watch;
 
+use crate::clock::ClockSample;
 use crate::kafka::reachability::Reachability;
 use crate::postgres::migrations::{SchemaState, schema_state};
 use crate::postgres::{Database, DatabaseError};
@@ -79,7 +80,10 @@ impl Health {
 
     async fn check_database(&self) -> Option<String> {
         if self.schema_usable.load(Ordering::Relaxed) {
-            return self.database.sample_clock().await.err().map(|_| "PostgreSQL does not answer".to_owned());
+            return ClockSample::of(&self.database)
+                .await
+                .err()
+                .map(|_| "PostgreSQL does not answer".to_owned());
         }
         match schema_state(&self.database).await {
             Ok(SchemaState::Usable) => {

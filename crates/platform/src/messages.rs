@@ -1,94 +1,11 @@
-//! From the records of users' topics to rows: the listener goes this way, and so does a check over HTTP.
+//! From decoded records of users' topics to rows: the listener goes this way, and so does a check over HTTP.
 
-use domain::message::{self, key_text, recipient_of_key, recipient_of_topic};
-use domain::record::{Reason, Rejection};
-use rdkafka::Message as _;
-use rdkafka::message::BorrowedMessage;
+use domain::message::record::{MessageRecord, NewMessage};
+use domain::record::{Claim, Coordinates, DeadLetter, Verdict};
 
-use crate::kafka::record::{dead_letter, guarded};
-use crate::kafka::replay::claim;
-use crate::postgres::dead_letters::DeadLetter;
-use crate::postgres::dead_letters::replays::{self, Claim, Verdict};
-use crate::postgres::messages::{self, NewMessage, Passed, StoredMessage};
+use crate::postgres::dead_letters::{self, replays};
+use crate::postgres::messages::{self, StoredMessage};
 use crate::postgres::{Database, DatabaseError, ErrorClass};
-
-/// Why a message is a dead letter that was understood and can't be stored all the same.
-const REFUSED: &str = "refused_by_database";
-
-/// What tells whom a message is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recipients {
-    /// The topic is one user's.
-    FromTopic,
-    /// The topic is all users', and the record's key is one's uuid.
-    FromKey,
-}
-
-/// A record that was read: a message that was understood or a dead letter, and perhaps what it says it is a replay of.
-#[derive(Debug, Clone)]
-pub struct MessageRecord {
-    message: Option<NewMessage>,
-    /// What it is if it is not understood, or what it becomes if the database refuses it: the record as it came.
-    letter: DeadLetter,
-    claim: Option<Claim>,
-}
-
-impl MessageRecord {
-    /// Decodes a record. One that says it is a replay is decoded as well: only the database knows whether that is
-    /// true, and the bytes mean the same either way.
-    pub fn decode(record: &BorrowedMessage<'_>, recipients: Recipients) -> Self {
-        let understood = guarded(|| understand(record, recipients));
-        let letter = match &understood {
-            Ok(_) => dead_letter(record, REFUSED, ""),
-            Err(rejection) => dead_letter(record, rejection.reason().as_str(), rejection.detail()),
-        };
-        Self { message: understood.ok(), letter, claim: claim(record) }
-    }
-
-    /// Returns the message, under the record's own coordinates, if it was understood.
-    pub fn message(&self) -> Option<&NewMessage> {
-        self.message.as_ref()
-    }
-
-    /// Returns what it is if it was not understood. (Of a dead letter's replay no second one is stored.)
-    pub fn dead_letter(&self) -> Option<&DeadLetter> {
-        self.message.is_none().then_some(&self.letter)
-    }
-
-    /// Returns whether it says of itself that it repeats a dead letter.
-    pub fn claims_to_be_a_replay(&self) -> bool {
-        self.claim.is_some()
-    }
-
-    /// Roughly how much memory it takes, in bytes.
-    pub fn size(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |new| {
-            let url = new.message.reference_url().map_or(0, str::len);
-            let key = new.key.as_ref().map_or(0, String::len);
-            new.message.subject().len() + new.message.body().len() + url + key
-        });
-        512 + message + self.letter.size() + self.claim.as_ref().map_or(0, Claim::size)
-    }
-}
-
-fn understand(record: &BorrowedMessage<'_>, recipients: Recipients) -> Result<NewMessage, Rejection> {
-    let key = key_text(record.key());
-    let recipient = match recipients {
-        Recipients::FromTopic => recipient_of_topic(record.topic()).ok_or_else(|| {
-            Rejection::new(Reason::InvalidTopic, "The topic is no user's: its name is no uuid.")
-        })?,
-        Recipients::FromKey => recipient_of_key(key.as_deref())?,
-    };
-    Ok(NewMessage {
-        message: message::decode(record.payload())?,
-        recipient,
-        topic: record.topic().to_owned(),
-        partition: record.partition(),
-        offset: record.offset(),
-        timestamp: record.timestamp().to_millis().unwrap_or(-1),
-        key,
-    })
-}
 
 /// Stores what was read, those of one partition in the order of their offsets: replays are settled, then messages and
 /// dead letters are stored in one transaction. Returns the messages that are new.
@@ -134,7 +51,7 @@ struct Row {
     message: Option<NewMessage>,
     otherwise: Otherwise,
     /// Where the record was read, if it is a dead letter's replay.
-    passed: Option<Passed>,
+    passed: Option<Coordinates>,
 }
 
 /// What is to be done where no message can be stored.
@@ -154,30 +71,23 @@ impl Row {
 
 /// Finds out which records repeat dead letters, settles those, and returns what is to be stored.
 async fn settle(database: &Database, records: Vec<MessageRecord>) -> Result<Vec<Row>, DatabaseError> {
-    let claims: Vec<Claim> = records.iter().filter_map(|record| record.claim.clone()).collect();
-    let found = if claims.is_empty() { Vec::new() } else { replays::recognise(database, &claims).await? };
-    let (mut found, mut verdicts) = (found.into_iter(), Vec::new());
-    let mut rows = Vec::with_capacity(records.len());
-    for MessageRecord { message, letter, claim } in records {
+    let claims: Vec<Claim> = records.iter().filter_map(|record| record.claim().cloned()).collect();
+    let mut found = replays::recognise(database, &claims).await?.into_iter();
+    let (mut verdicts, mut rows) = (Vec::new(), Vec::with_capacity(records.len()));
+    for (message, letter, claim) in records.into_iter().map(MessageRecord::into_parts) {
         let genuine = claim.and_then(|claim| Some((found.next().flatten()?, claim)));
         let Some((id, claim)) = genuine else {
             rows.push(Row { message, otherwise: Otherwise::Bury(letter), passed: None });
             continue;
         };
-        let verdict = Verdict { id, replays: claim.replays, understood: message.is_some() };
+        let verdict = claim.verdict(id, message.is_some());
         verdicts.push(verdict);
-        let DeadLetter { topic, partition, offset, timestamp, .. } = letter;
-        let passed = Some(Passed { topic, partition, offset, timestamp });
-        let Claim { partition, offset, timestamp, .. } = claim;
-        let message = message.map(|message| NewMessage { partition, offset, timestamp, ..message });
+        let (passed, original) = (Some(letter.coordinates), claim.original);
+        let message = message.map(|message| NewMessage { coordinates: original, ..message });
         let otherwise = Otherwise::SendBack(Verdict { understood: false, ..verdict });
         rows.push(Row { message, otherwise, passed });
     }
-    if !verdicts.is_empty() {
-        replays::settle(database, &verdicts).await?;
-        let understood = verdicts.iter().filter(|verdict| verdict.understood).count();
-        tracing::info!(replays = verdicts.len(), understood, "dead letters were replayed");
-    }
+    replays::settle(database, &verdicts).await?;
     Ok(rows)
 }
 
@@ -189,11 +99,9 @@ async fn refuse(database: &Database, row: Row, error: &DatabaseError) -> Result<
             Ok(Row { message: None, ..row })
         }
         Otherwise::Bury(letter) => {
-            let detail = error.to_string();
-            let DeadLetter { topic, partition, offset, reason, .. } = &letter;
-            tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
-            let otherwise = Otherwise::Bury(DeadLetter { detail, ..letter });
-            Ok(Row { message: None, otherwise, ..row })
+            let letter = DeadLetter { detail: error.to_string(), ..letter };
+            dead_letters::tell_of(&letter);
+            Ok(Row { message: None, otherwise: Otherwise::Bury(letter), ..row })
         }
     }
 }

@@ -19,6 +19,7 @@ mod metrics;
 mod poisoned;
 mod polling;
 mod record;
+mod reread;
 mod screening;
 pub mod settings;
 mod shell;

@@ -5,40 +5,41 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::record::Coordinates;
+use platform::kafka::record;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use crate::record::read_again;
+use crate::reread::read_again;
 
 /// How long the brokers may take to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What is remembered of the first record that was read of a partition in an assignment, in milliseconds since 1970.
+/// What is remembered of the first record that was read of a partition in an assignment. Times are in milliseconds since
+/// 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FirstRead {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) timestamp: i64,
+    /// Where the record was read; it has a timestamp.
+    pub(crate) coordinates: Coordinates,
     /// No record up to this one has a timestamp above this one, as far as is known.
-    pub(crate) newest: i64,
+    newest: i64,
 }
 
 impl FirstRead {
     /// Returns what to remember of this record, if it has a timestamp.
     pub(crate) fn of(record: &BorrowedMessage<'_>) -> Option<Self> {
-        let timestamp = record.timestamp().to_millis().filter(|timestamp| *timestamp >= 0)?;
-        let (topic, partition, offset) = (record.topic().to_owned(), record.partition(), record.offset());
-        Some(Self { topic, partition, offset, timestamp, newest: timestamp })
+        let coordinates = record::read(record).coordinates();
+        let newest = coordinates.timestamp;
+        (newest >= 0).then_some(Self { coordinates, newest })
     }
 
-    /// The same, knowing that records before this one have timestamps after `newest`.
+    /// Returns what to remember once it is known that records before this one have timestamps after `newest`.
     fn raised(self) -> Self {
         // By more each time, so that it ends soon.
         const STEP: i64 = 1_000;
-        let newest = self.newest + STEP.max(2 * (self.newest - self.timestamp));
+        let newest = self.newest + STEP.max(2 * (self.newest - self.coordinates.timestamp));
         Self { newest, ..self }
     }
 }
@@ -52,7 +53,7 @@ impl FirstReads {
     /// has the records below.
     pub(crate) fn note(&mut self, record: &BorrowedMessage<'_>) {
         let partition = record.partition();
-        if self.0.get(&partition).is_some_and(|first| first.offset < record.offset()) {
+        if self.0.get(&partition).is_some_and(|first| first.coordinates.offset < record.offset()) {
             return;
         }
         self.0.remove(&partition);
@@ -73,8 +74,8 @@ impl FirstReads {
 
     /// Replaces what is remembered of a first read, unless there is another one by now.
     pub(crate) fn remember(&mut self, raised: FirstRead) {
-        if let Some(known) = self.0.get_mut(&raised.partition)
-            && (known.offset, known.timestamp) == (raised.offset, raised.timestamp)
+        if let Some(known) = self.0.get_mut(&raised.coordinates.partition)
+            && known.coordinates == raised.coordinates
         {
             *known = raised;
         }
@@ -101,18 +102,18 @@ pub(crate) fn find<C: ConsumerContext>(
     first_reads: Vec<FirstRead>,
 ) -> Findings {
     let mut findings = Findings::default();
-    let newer = first_reads
-        .iter()
-        .map(|first| (first.topic.as_str(), first.partition, Offset::Offset(first.newest + 1)));
+    let newer = first_reads.iter().map(|FirstRead { coordinates, newest }| {
+        (coordinates.topic.as_str(), coordinates.partition, Offset::Offset(newest + 1))
+    });
     let Ok(newer) = offsets(client, newer) else { return findings };
     for first in first_reads {
-        let is_suspected =
-            offset_of(&newer, &first.topic, first.partition).is_some_and(|newer| newer <= first.offset);
+        let Coordinates { topic, partition, offset, timestamp } = &first.coordinates;
+        let is_suspected = offset_of(&newer, topic, *partition).is_some_and(|newer| newer <= *offset);
         if !is_suspected {
             continue;
         }
-        match read_again(kafka, &first.topic, first.partition, first.offset, "", "") {
-            Some((record, _)) if record.timestamp == first.timestamp => findings.raised.push(first.raised()),
+        match read_again(kafka, topic, *partition, *offset, |record| record.timestamp) {
+            Some(found) if found == *timestamp => findings.raised.push(first.raised()),
             Some(_) => findings.made_again.push(first),
             // It is gone, or the brokers are.
             None => {}

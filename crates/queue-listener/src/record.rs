@@ -1,23 +1,10 @@
 //! A Kafka record as the heart takes it: a stamp that was understood, or what the database has to see first.
 
-use std::time::{Duration, Instant};
-
 use chrono::{DateTime, Utc};
 use domain::batch::heart::{Content, Position};
 use domain::batch::pending::PendingStamp;
-use domain::stamp::Stamp;
-use domain::stamp::event;
-use platform::kafka::record::{dead_letter, guarded};
-use platform::kafka::replay::claim;
-use platform::postgres::dead_letters::DeadLetter;
-use platform::postgres::dead_letters::replays::{Claim, Verdict};
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-
-/// How long reading a record again may take.
-const READ_LIMIT: Duration = Duration::from_secs(5);
+use domain::record::{Claim, DeadLetter, KafkaRecord, Verdict, guarded, time_of};
+use domain::stamp::{Stamp, event};
 
 /// What the bytes of a record say.
 #[derive(Debug, Clone)]
@@ -49,31 +36,27 @@ pub(crate) struct Replay {
 }
 
 /// Decodes a record that was read at `now`. Returns what it holds, and roughly how much memory that takes, in bytes.
-pub(crate) fn decode(record: &BorrowedMessage<'_>, now: DateTime<Utc>) -> (Content<Other>, usize) {
-    let own = decode_at(record, record.timestamp().to_millis(), now);
+pub(crate) fn decode(record: &KafkaRecord<'_>, now: DateTime<Utc>) -> (Content<Other>, usize) {
+    let own = decode_at(record, record.timestamp, now);
     let size = own.size();
-    let Some(claim) = claim(record) else {
+    let Some(claim) = Claim::of(record) else {
         let content = match own {
             Decoded::Stamp(stamp) => Content::Stamp(stamp),
             Decoded::Dead(letter) => Content::Other(Other::Dead(letter)),
         };
         return (content, size);
     };
-    let timestamp = Some(claim.timestamp).filter(|millis| *millis >= 0);
-    let original = decode_at(record, timestamp, now);
+    let original = decode_at(record, claim.original.timestamp, now);
     let size = 256 + claim.size() + original.size() + size;
     (Content::Other(Other::Replay(Box::new(Replay { claim, original, own }))), size)
 }
 
 /// Decodes a record as if it had this timestamp. One whose decoding panics again and again is a dead letter, not the
 /// end of the process.
-fn decode_at(record: &BorrowedMessage<'_>, timestamp: Option<i64>, now: DateTime<Utc>) -> Decoded {
-    let recorded = timestamp.and_then(DateTime::from_timestamp_millis);
-    match guarded(|| event::decode(record.payload(), recorded, now)) {
+fn decode_at(record: &KafkaRecord<'_>, timestamp: i64, now: DateTime<Utc>) -> Decoded {
+    match guarded(|| event::decode(record.value, time_of(timestamp), now)) {
         Ok(stamp) => Decoded::Stamp(stamp),
-        Err(rejection) => {
-            Decoded::Dead(Box::new(dead_letter(record, rejection.reason().as_str(), rejection.detail())))
-        }
+        Err(rejection) => Decoded::Dead(Box::new(record.dead_letter(rejection.reason(), rejection.detail()))),
     }
 }
 
@@ -102,34 +85,6 @@ impl Replay {
 
     /// Tells what the dead letter with this number comes to by it.
     pub(crate) fn verdict(&self, id: i64) -> Verdict {
-        let understood = matches!(self.original, Decoded::Stamp(_));
-        Verdict { id, replays: self.claim.replays, understood }
+        self.claim.verdict(id, matches!(self.original, Decoded::Stamp(_)))
     }
-}
-
-/// Reads a record again, outside of any group, as a dead letter, with what it says of itself. `None` if Kafka does
-/// not have it any more or does not answer. Blocks.
-pub(crate) fn read_again(
-    config: &ClientConfig,
-    topic: &str,
-    partition: i32,
-    offset: i64,
-    reason: &str,
-    detail: &str,
-) -> Option<(DeadLetter, Option<Claim>)> {
-    let mut config = config.clone();
-    // A consumer has to name a group, even one that joins none and commits nothing.
-    config.set("group.id", "read-again").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().ok()?;
-    let mut position = TopicPartitionList::new();
-    position.add_partition_offset(topic, partition, Offset::Offset(offset)).ok()?;
-    consumer.assign(&position).ok()?;
-    let deadline = Instant::now() + READ_LIMIT;
-    while Instant::now() < deadline {
-        if let Some(Ok(record)) = consumer.poll(Duration::from_millis(100)) {
-            return (record.offset() == offset)
-                .then(|| (dead_letter(&record, reason, detail), claim(&record)));
-        }
-    }
-    None
 }

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 
 use domain::batch::heart::{Distant, Position, Screened, Screening};
 use domain::batch::pending::PendingStamp;
-use platform::postgres::dead_letters::DeadLetter;
-use platform::postgres::dead_letters::replays::Claim;
+use domain::record::{Claim, DeadLetter};
+use platform::postgres::dead_letters::tell_of;
 use platform::postgres::{distant, processing};
 
 use crate::record::Other;
-use crate::writer::{Failed, Step, Writer, tell_of};
+use crate::writer::{Failed, Step, Writer};
 
 /// A chunk that was screened.
 pub(crate) struct Answer {

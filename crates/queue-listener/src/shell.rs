@@ -305,8 +305,8 @@ impl Shell {
 
     fn measure(&self, write: &Write, processed: &Processed, took: Duration) {
         self.metrics.commit_duration.observe(took.as_secs_f64());
-        if let Some((sent, processed_at, received)) = processed.clock {
-            self.clock.observe(sent, processed_at, received);
+        if let Some(sample) = processed.clock {
+            self.clock.observe(sample);
         }
         let members =
             write.batches.iter().flat_map(|batch| batch.members.iter().map(|member| (batch.trigger, member)));

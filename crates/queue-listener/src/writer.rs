@@ -2,14 +2,14 @@
 //! decide.
 
 use domain::batch::heart::{Failure, Member, Write};
+use domain::record::{Claim, Coordinates, DeadLetter, Reason, Verdict};
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
-use platform::postgres::dead_letters::replays::{self, Claim, Verdict};
-use platform::postgres::dead_letters::{self, DeadLetter};
+use platform::postgres::dead_letters::{self, replays, tell_of};
 use platform::postgres::processing::{self, Processed};
 use platform::postgres::{Database, DatabaseError};
 
-use crate::record;
+use crate::reread::read_again;
 
 /// Writes for one listener.
 pub(crate) struct Writer {
@@ -96,7 +96,9 @@ impl Writer {
         let (config, topic, detail) = (self.kafka.client_config(), self.topic.clone(), refusal.to_owned());
         let (partition, offset) = (member.partition, member.offset);
         let read = tokio::task::spawn_blocking(move || {
-            record::read_again(&config, &topic, partition, offset, REFUSED, &detail)
+            read_again(&config, &topic, partition, offset, |record| {
+                (record.dead_letter(Reason::RefusedByDatabase, &detail), Claim::of(record))
+            })
         });
         let (letter, claim) = read.await.ok().flatten().unwrap_or_else(|| {
             let detail = format!("{refusal} (the record can't be read again; this is what it said)");
@@ -105,10 +107,7 @@ impl Writer {
         // A replay that was understood and is refused after all is one that came back.
         let found = self.recognise(claim.as_slice()).await?.pop().flatten();
         match claim.zip(found) {
-            Some((claim, id)) => {
-                let replays = claim.replays;
-                self.pass(&[Verdict { id, replays, understood: false }]).await
-            }
+            Some((claim, id)) => self.pass(&[claim.verdict(id, false)]).await,
             None => {
                 let stored = dead_letters::store(&self.database, std::slice::from_ref(&letter)).await;
                 stored.map_err(Failed::during(Step::Bury))?;
@@ -120,43 +119,27 @@ impl Writer {
 
     fn letter_of(&self, member: &Member, detail: String) -> DeadLetter {
         DeadLetter {
-            topic: self.topic.clone(),
-            partition: member.partition,
-            offset: member.offset,
-            timestamp: -1,
+            coordinates: Coordinates {
+                topic: self.topic.clone(),
+                partition: member.partition,
+                offset: member.offset,
+                timestamp: -1,
+            },
             key: Some(member.stamp.object_cid().as_str().into()),
             value: Some(event::encode(&member.stamp)),
             headers: serde_json::json!([]),
-            reason: REFUSED.to_owned(),
+            reason: Reason::RefusedByDatabase,
             detail,
         }
     }
 
     /// Finds the dead letter that each record repeats.
     pub(crate) async fn recognise(&self, claims: &[Claim]) -> Result<Vec<Option<i64>>, Failed> {
-        if claims.is_empty() {
-            return Ok(Vec::new());
-        }
         replays::recognise(&self.database, claims).await.map_err(Failed::during(Step::Recognise))
     }
 
     /// Notes what became of replays.
     pub(crate) async fn pass(&self, verdicts: &[Verdict]) -> Result<(), Failed> {
-        if verdicts.is_empty() {
-            return Ok(());
-        }
-        replays::settle(&self.database, verdicts).await.map_err(Failed::during(Step::Settle))?;
-        let understood = verdicts.iter().filter(|verdict| verdict.understood).count();
-        tracing::info!(replays = verdicts.len(), understood, "dead letters were replayed");
-        Ok(())
+        replays::settle(&self.database, verdicts).await.map(drop).map_err(Failed::during(Step::Settle))
     }
-}
-
-/// Why a stamp is a dead letter that was understood and can't be stored all the same.
-const REFUSED: &str = "refused_by_database";
-
-/// Logs a dead letter that was stored.
-pub(crate) fn tell_of(letter: &DeadLetter) {
-    let DeadLetter { topic, partition, offset, reason, detail, .. } = letter;
-    tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
 }

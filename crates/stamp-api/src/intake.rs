@@ -149,8 +149,8 @@ impl Committer {
             let rows: Vec<Numbered> =
                 stamps.iter().cloned().zip(first..).map(|(stamp, seq)| Numbered { seq, stamp }).collect();
             match store(&self.database, owner.0, &rows).await {
-                Ok(Stored::Committed { accepted, clock: (sent, time, received) }) => {
-                    self.clock.observe(sent, time, received);
+                Ok(Stored::Committed { accepted, clock }) => {
+                    self.clock.observe(clock);
                     return Some((owner, accepted.into_iter().collect(), rows));
                 }
                 Ok(Stored::OwnerRetired) => {

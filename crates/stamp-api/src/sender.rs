@@ -124,7 +124,7 @@ impl Sender {
         if Instant::now() > deadline - DELIVERY_LIMIT {
             return Err(SendError::Late);
         }
-        let (key, value) = (user.to_string(), message::encode(message));
+        let (key, value) = (user.to_string(), message::record::encode(message));
         let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
         let record = FutureRecord::to(&spec.name).key(&key).payload(&value).headers(headers);
         let acknowledged = producer.acknowledged.load(Ordering::Relaxed);

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::record::{Reason, Rejection, hex};
+use crate::record::text::hex;
+use crate::record::{Reason, Rejection};
 
 /// Returns the name of a user's topic: the uuid in lower case, with hyphens.
 pub fn topic_of(recipient: Uuid) -> String {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Message, parse_reference_url, parse_subject, parse_text};
 use crate::fields::{FieldErrors, FieldValue, MalformedJson, NOT_TEXT, NULL, REQUIRED, members};
+use crate::record::Reason;
 
 /// The member that holds the message.
 pub const NS_MESSAGE: &str = "ns-message";
@@ -15,6 +16,17 @@ pub const BODY: &str = "body";
 pub const REFERENCE_URL: &str = "reference_url";
 /// The member that says whether the message lies in the inbox.
 pub const IS_ACTIVE: &str = "is_active";
+
+/// The fields of a message, each with the reason for which a record with a wrong one is a dead letter.
+pub(super) const FIELDS: [(&str, Reason); 5] = [
+    (NS_MESSAGE, Reason::NoMessage),
+    (SUBJECT, Reason::InvalidSubject),
+    (BODY, Reason::InvalidBody),
+    (REFERENCE_URL, Reason::InvalidReferenceUrl),
+    (IS_ACTIVE, Reason::InvalidIsActive),
+];
+
+const MEMBERS: [&str; 4] = [FIELDS[1].0, FIELDS[2].0, FIELDS[3].0, FIELDS[4].0];
 
 const NOT_AN_OBJECT: &str = "A JSON object is required.";
 const NOT_A_BOOLEAN: &str = "Must be a valid boolean.";
@@ -43,9 +55,7 @@ impl<'a> MessageFields<'a> {
     pub(crate) fn from_json_text(text: &'a str) -> Result<Self, MalformedJson> {
         let [message] = members(text, [NS_MESSAGE])?;
         Ok(Self(match message {
-            Some(FieldValue::Object(object)) => {
-                Ok(members(object, [SUBJECT, BODY, REFERENCE_URL, IS_ACTIVE])?)
-            }
+            Some(FieldValue::Object(object)) => Ok(members(object, MEMBERS)?),
             Some(FieldValue::Null) => Err(NULL),
             Some(_) => Err(NOT_AN_OBJECT),
             None => Err(REQUIRED),

@@ -1,19 +1,19 @@
 //! A message to a user: its values, and what it is as a Kafka record.
 //!
-//! * this file: the values, and [`encode`] and [`decode`];
+//! * this file: the values;
+//! * [`record`]: a message as a Kafka record;
 //! * `fields`: the members of a message as a client or producer wrote them;
 //! * `address`: whose message it is: the names of topics, and keys.
 
 mod address;
 mod fields;
+pub mod record;
 #[cfg(test)]
 mod tests;
 
-use serde_json::Value;
 use url::Url;
 
 use crate::fields::FieldErrors;
-use crate::record::{Rejection, object_text};
 pub use address::{key_text, recipient_of_key, recipient_of_topic, topic_of};
 pub use fields::{BODY, IS_ACTIVE, MessageFields, NS_MESSAGE, REFERENCE_URL, SUBJECT};
 
@@ -79,30 +79,6 @@ impl Message {
     pub fn is_active(&self) -> bool {
         self.is_active
     }
-}
-
-/// Returns the record value of a message, without white space, the members in this order:
-/// `{"ns-message":{"subject":"…","body":"…","reference_url":null,"is_active":true}}`.
-pub fn encode(message: &Message) -> Vec<u8> {
-    let (subject, body) = (Value::from(message.subject()), Value::from(message.body()));
-    let (reference_url, is_active) = (Value::from(message.reference_url()), message.is_active());
-    format!(
-        r#"{{"ns-message":{{"subject":{subject},"body":{body},"reference_url":{reference_url},"is_active":{is_active}}}}}"#
-    )
-    .into_bytes()
-}
-
-/// Returns the message that a record holds.
-///
-/// Accepted are one JSON object with the member `ns-message` (see [`MessageFields`]) and the same object encoded
-/// twice, that is a JSON string holding it; a UTF-8 byte order mark in front of either. Other members are ignored.
-///
-/// # Errors
-///
-/// [`Rejection`]: this very value can't be understood, today or later.
-pub fn decode(value: Option<&[u8]>) -> Result<Message, Rejection> {
-    let object = object_text(value)?;
-    Ok(MessageFields::from_json_text(&object)?.parse()?)
 }
 
 fn parse_subject(text: &str) -> Result<Box<str>, String> {

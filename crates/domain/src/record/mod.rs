@@ -1,47 +1,26 @@
-//! What stamps and messages share as Kafka records: the layers around their JSON, and why a record is refused.
+//! What stamps and messages share as Kafka records: their place, the layers around their JSON, why a record is refused,
+//! and what becomes of one that is.
+//!
+//! * [`KafkaRecord`]: a record as it was read; [`Coordinates`]: where that was.
+//! * [`Rejection`] and its [`Reason`]: why a record can't be understood; [`DeadLetter`]: the record that could not be.
+//! * [`replay`]: a dead letter that is published once more.
+//! * [`text`]: bytes as text, and back.
 
+mod coordinates;
+mod dead_letter;
+mod json;
+mod kafka;
+mod reason;
 mod rejection;
+pub mod replay;
 #[cfg(test)]
 pub(crate) mod spoiling;
+pub mod text;
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
-use serde::de::IgnoredAny;
-
-use crate::fields::trim;
-pub use rejection::{Reason, Rejection};
-
-/// Returns bytes that are no text as `\x…`, in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(r"\x".to_owned(), |mut hex, byte| {
-        // Writing to a string can't fail.
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// Returns the text of the object that is a record's value, out of the JSON string if it is encoded twice. Whether
-/// it is an object, its reader finds out.
-pub(crate) fn object_text(value: Option<&[u8]>) -> Result<Cow<'_, str>, Rejection> {
-    let value = value.ok_or_else(|| Rejection::new(Reason::NoValue, "The record has no value."))?;
-    let text = trim(std::str::from_utf8(value)?);
-    if text.is_empty() {
-        return Err(Rejection::new(Reason::Empty, "The value is empty."));
-    }
-    if !text.starts_with('"') {
-        return Ok(text.into());
-    }
-    let inner: String = serde_json::from_str(text)?;
-    let object = trim(&inner);
-    if object.starts_with('{') {
-        Ok(inner.into())
-    } else if object.starts_with('"') && serde_json::from_str::<IgnoredAny>(object).is_ok() {
-        Err(Rejection::new(
-            Reason::EncodedTooOften,
-            "The value is JSON in JSON in JSON; two layers are read.",
-        ))
-    } else {
-        Err(Rejection::new(Reason::NotAnObject, "The value is a JSON string that holds no JSON object."))
-    }
-}
+pub use self::coordinates::Coordinates;
+pub use self::dead_letter::DeadLetter;
+pub(crate) use self::json::object_text;
+pub use self::kafka::{Header, KafkaRecord, guarded, time_of};
+pub use self::reason::Reason;
+pub use self::rejection::Rejection;
+pub use self::replay::{Claim, Verdict};

@@ -6,8 +6,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::Stamp;
+use super::date::format_date;
+use super::fields::{CREATED_DATE, FIELDS, StampFields};
 use crate::record::{Reason, Rejection, object_text};
-use crate::stamp::{CREATED_DATE, Stamp, StampFields, format_date};
 
 /// How far ahead of the present the due time of an event may lie.
 ///
@@ -45,7 +47,8 @@ pub fn decode(
     now: DateTime<Utc>,
 ) -> Result<Stamp, Rejection> {
     let object = object_text(value)?;
-    let stamp = StampFields::from_json_text(&object)?.parse(record_timestamp)?;
+    let stamp = StampFields::from_json_text(&object)?.parse(record_timestamp);
+    let stamp = stamp.map_err(|errors| Rejection::of_fields(&errors, &FIELDS))?;
     if stamp.due() - now > MAX_AHEAD {
         let detail = format!(
             "{CREATED_DATE} plus the time tolerance is {}, over {} days ahead.",

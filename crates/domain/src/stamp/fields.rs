@@ -9,6 +9,7 @@ use super::{
     TimeTolerance, parse_date,
 };
 use crate::fields::{FieldValue, Members, NOT_TEXT, NULL, REQUIRED, array, members};
+use crate::record::Reason;
 
 /// The member that holds the identifier.
 pub const OBJECT_CID: &str = "object_cid";
@@ -17,7 +18,14 @@ pub const TIME_TOLERANCE: &str = "time_tolerance";
 /// The member that holds the date from which the tolerance counts.
 pub const CREATED_DATE: &str = "created_date";
 
-const NAMES: [&str; 3] = [OBJECT_CID, TIME_TOLERANCE, CREATED_DATE];
+/// The fields of a stamp, each with the reason for which a record with a wrong one is a dead letter.
+pub(super) const FIELDS: [(&str, Reason); 3] = [
+    (OBJECT_CID, Reason::InvalidObjectCid),
+    (TIME_TOLERANCE, Reason::InvalidTimeTolerance),
+    (CREATED_DATE, Reason::InvalidCreatedDate),
+];
+
+const NAMES: [&str; 3] = [FIELDS[0].0, FIELDS[1].0, FIELDS[2].0];
 
 /// The members of a stamp as they came, present or not, right or wrong.
 ///

@@ -3,8 +3,6 @@
 
 pub mod reachability;
 pub mod record;
-pub mod replay;
-pub mod text;
 pub mod topics;
 
 use std::collections::BTreeMap;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::batch::heart::Distant;
+use domain::record::DeadLetter;
 use domain::stamp::Stamp;
 use tokio_postgres::types::ToSql;
 
-use super::dead_letters::{self, DeadLetter};
+use super::dead_letters;
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 

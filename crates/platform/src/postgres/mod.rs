@@ -18,10 +18,9 @@ pub mod schema;
 pub mod stamps;
 mod tls;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use deadpool_postgres::QueueMode;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{
@@ -132,7 +131,7 @@ impl Database {
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
-    async fn ask_bulk<T, F>(&self, question: F) -> Result<T, DatabaseError>
+    pub(crate) async fn ask_bulk<T, F>(&self, question: F) -> Result<T, DatabaseError>
     where
         F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
     {
@@ -161,22 +160,6 @@ impl Database {
         deadline: tokio::time::Instant,
     ) -> Result<deadpool_postgres::Client, DatabaseError> {
         Ok(tokio::time::timeout_at(deadline, self.bulk.get()).await.map_err(|_| no_connection())??)
-    }
-
-    /// Asks for the server's time: when the question was sent, the time, when the answer came.
-    ///
-    /// # Errors
-    /// If the database is away.
-    pub async fn sample_clock(&self) -> Result<(Instant, DateTime<Utc>, Instant), DatabaseError> {
-        self.ask_bulk(|client| {
-            Box::pin(async move {
-                let statement = client.prepare_cached("SELECT clock_timestamp()").await?;
-                let sent = Instant::now();
-                let row = client.query_one(&statement, &[]).await?;
-                Ok((sent, row.try_get(0)?, Instant::now()))
-            })
-        })
-        .await
     }
 
     /// Opens a connection of its own, without a pool and without the limits of one: for migrations.

@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
+use crate::clock::ClockSample;
 
 /// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
 /// can't keep up, and is tried again.
@@ -23,8 +24,8 @@ pub struct Processed {
     pub won: Vec<Option<DateTime<Utc>>>,
     /// The batches that were made.
     pub batches: Vec<MadeBatch>,
-    /// The server's time when this call made batches, if it did, with when it was asked and answered.
-    pub clock: Option<(Instant, DateTime<Utc>, Instant)>,
+    /// The server's time when this call made batches, if it did.
+    pub clock: Option<ClockSample>,
 }
 
 impl Processed {
@@ -206,7 +207,7 @@ impl Columns {
             size: size as usize,
         };
         let batches = indexes.into_iter().zip(numbers).zip(sizes).map(made).collect();
-        Ok(Processed { won, batches, clock: processed_at.map(|time| (sent, time, received)) })
+        Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
     }
 
     /// Tells whether any stamp that was not won is still to be had.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use domain::batch::policy::Trigger::MinBatchSize;
+use domain::record::{Coordinates, Verdict};
 use platform::postgres::dead_letters::queries::{self, Filter};
-use platform::postgres::dead_letters::replays::{self, Verdict};
+use platform::postgres::dead_letters::replays;
+use platform::postgres::messages;
 use platform::postgres::messages::inbox;
-use platform::postgres::messages::{self, Passed};
 use platform::postgres::{Database, dead_letters, intake, processing};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
@@ -67,7 +68,7 @@ async fn write(pool: &Database) {
     );
 
     let user = Uuid::new_v4();
-    let passed = Passed { topic: "t".to_owned(), partition: 1, offset: 0, timestamp: 0 };
+    let passed = Coordinates { topic: "t".to_owned(), partition: 1, offset: 0, timestamp: 0 };
     // Each of the three by itself, and all together.
     messages::store(pool, &[message(user, 0)], &[], &[]).await.expect("stored");
     messages::store(pool, &[], &[letter("t", 0, 1, 0)], &[]).await.expect("stored");

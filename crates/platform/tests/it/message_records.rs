@@ -1,7 +1,9 @@
 //! The way of a user's records from Kafka to rows: what is understood, what dies, and what is a replay.
 
-use domain::message::{Message, encode};
-use platform::messages::{MessageRecord, Recipients, store_all};
+use domain::message::Message;
+use domain::message::record::{MessageRecord, Recipients, encode};
+use platform::kafka::record;
+use platform::messages::store_all;
 use platform::postgres::Database;
 use platform::postgres::messages::StoredMessage;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -30,7 +32,7 @@ impl World {
     }
 
     fn records(&self) -> Vec<MessageRecord> {
-        self.topic.read_as(|record| MessageRecord::decode(record, Recipients::FromTopic))
+        self.topic.read_as(|record| MessageRecord::decode(&record::read(record), Recipients::FromTopic))
     }
 
     /// Stores the whole topic.
@@ -116,7 +118,7 @@ async fn in_a_shared_topic_the_key_says_whom_a_message_is_for() {
     topic.send(Some("somebody"), Some(&value("c")));
     topic.send(None, Some(&value("d")));
     topic.flush();
-    let records = topic.read_as(|record| MessageRecord::decode(record, Recipients::FromKey));
+    let records = topic.read_as(|record| MessageRecord::decode(&record::read(record), Recipients::FromKey));
     let reasons: Vec<&str> =
         records.iter().filter_map(MessageRecord::dead_letter).map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons, ["invalid_key", "invalid_key"]);
@@ -125,9 +127,9 @@ async fn in_a_shared_topic_the_key_says_whom_a_message_is_for() {
         rows.iter().map(|row| (row.recipient, row.subject.as_str())).collect();
     assert_eq!(recipients, [(users[0], "a"), (users[1], "b")]);
 
-    let misread = topic.read_as(|record| MessageRecord::decode(record, Recipients::FromTopic));
+    let misread = topic.read_as(|record| MessageRecord::decode(&record::read(record), Recipients::FromTopic));
     let letter = misread[0].dead_letter().expect("the topic is no user's");
-    assert_eq!(letter.reason, "invalid_topic");
+    assert_eq!(letter.reason.as_str(), "invalid_topic");
 }
 
 #[tokio::test(flavor = "multi_thread")]

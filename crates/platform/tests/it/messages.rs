@@ -1,9 +1,10 @@
 //! Messages: each record is stored once and for ever, and what users do with theirs.
 
-use domain::message::Message;
-use platform::postgres::dead_letters::DeadLetter;
+use domain::message::record::NewMessage;
+use domain::message::{Message, topic_of};
+use domain::record::{Coordinates, DeadLetter};
 use platform::postgres::messages::inbox::{Counts, Deletion, Folder, counts, delete, find, list, set_active};
-use platform::postgres::messages::{self, NewMessage, Position, StoredMessage, position};
+use platform::postgres::messages::{self, StoredMessage, last_stored};
 use platform::postgres::{Database, DatabaseError};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
@@ -38,11 +39,13 @@ async fn what_is_stored_is_what_was_read_and_lies_unchanged_since_then() {
     let url = "https://example.com/é";
     let full =
         Message::new("\u{1F4C4}".repeat(255).as_str(), " b\n", Some(url), false).expect("a valid message");
-    let full = NewMessage { message: full, partition: 3, timestamp: -1, key: None, ..message(user, 7) };
+    let coordinates = Coordinates { topic: topic_of(user), partition: 3, offset: 7, timestamp: -1 };
+    let full = NewMessage { message: full, coordinates, key: None, ..message(user, 7) };
     let row = store(&pool, [&full], NO_LETTERS).await.expect("stored").remove(0);
     let found = find(&pool, user, row.uuid).await.expect("found");
     assert_eq!(found.as_ref(), Some(&row));
-    let NewMessage { message: said, recipient, topic, partition, offset, timestamp, key } = full;
+    let NewMessage { message: said, recipient, coordinates, key } = full;
+    let Coordinates { topic, partition, offset, timestamp } = coordinates;
     assert_eq!((row.subject.as_str(), row.body.as_str()), (said.subject(), said.body()));
     assert_eq!((row.reference_url.as_deref(), row.is_active), (Some(url), false));
     assert_eq!((row.recipient, row.kafka_topic, row.kafka_partition), (recipient, topic, partition));
@@ -62,7 +65,8 @@ async fn only_new_records_are_returned_in_the_order_of_their_coordinates() {
     assert_eq!(offsets(&stored(&pool, user, [3, 2, 5, 4]).await), [2, 4]);
     assert_eq!(offsets(&stored(&pool, user, [1, 1, 6, 6]).await), [6], "twice in one chunk");
     assert_eq!(offsets(&stored(&pool, user, []).await), Vec::<i64>::new());
-    let again = NewMessage { timestamp: 1_767_225_600_001, ..message(user, 1) };
+    let mut again = message(user, 1);
+    again.coordinates.timestamp += 1;
     let again = store(&pool, [&again], NO_LETTERS).await.expect("stored");
     assert_eq!(offsets(&again), [1], "with another timestamp it is a record of a topic that was made again");
     assert_eq!(database.number("SELECT count(*) FROM messages").await, 7);
@@ -73,7 +77,7 @@ async fn messages_and_dead_letters_of_a_chunk_are_stored_together_or_not_at_all(
     let database = TestDatabase::new().await;
     let (pool, user) = (database.pool(), Uuid::new_v4());
     let good = message(user, 1);
-    let dead = [letter(&good.topic, 0, 0, -1), letter(&good.topic, 0, 2, -1)];
+    let dead = [letter(&good.coordinates.topic, 0, 0, -1), letter(&good.coordinates.topic, 0, 2, -1)];
     for table in ["dead_letters", "stored_messages"] {
         database.refuse(table, "true", "22023").await;
         store(&pool, [&good], &dead).await.expect_err("one of them is refused");
@@ -165,9 +169,14 @@ async fn the_database_itself_keeps_messages_whole_or_gone() {
 async fn the_position_is_the_highest_offset_of_each_partition_with_that_record_s_timestamp() {
     let database = TestDatabase::new().await;
     let (pool, user) = (database.pool(), Uuid::new_v4());
-    let topic = message(user, 0).topic;
-    assert_eq!(position(&pool, &topic).await.expect("asked"), []);
-    let at = |partition, offset, timestamp| NewMessage { partition, timestamp, ..message(user, offset) };
+    let topic = message(user, 0).coordinates.topic;
+    assert_eq!(last_stored(&pool, &topic).await.expect("asked"), []);
+    let place =
+        |partition, offset, timestamp| Coordinates { topic: topic.clone(), partition, offset, timestamp };
+    let at = |partition, offset, timestamp| NewMessage {
+        coordinates: place(partition, offset, timestamp),
+        ..message(user, offset)
+    };
     // Partition 0 ends with a message, 2 with a dead letter, 5 with one that is deleted, 7 holds a dead letter only;
     // in 9 the topic was made again. What is in between, and other topics, have no rows.
     let messages = [
@@ -193,8 +202,8 @@ async fn the_position_is_the_highest_offset_of_each_partition_with_that_record_s
     set_active(&pool, user, last.uuid, false, user).await.expect("trashed");
     delete(&pool, user, last.uuid).await.expect("deleted");
     let ends = [(0, 9, 900), (2, 6, 600), (5, 2, 200), (7, 0, -1), (9, 3, 800)];
-    let expected = ends.map(|(partition, offset, timestamp)| Position { partition, offset, timestamp });
-    assert_eq!(position(&pool, &topic).await.expect("asked"), expected);
+    let expected = ends.map(|(partition, offset, timestamp)| place(partition, offset, timestamp));
+    assert_eq!(last_stored(&pool, &topic).await.expect("asked"), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +306,7 @@ async fn a_page_and_a_position_are_found_in_their_indexes() {
                  WHERE relname IN ('stored_messages', 'dead_letters')";
     let before = database.number(scans).await;
     assert_eq!(list(&pool, user, Folder::Inbox, Some(9_000), 50).await.expect("listed").messages.len(), 50);
-    let ends = position(&pool, "t0").await.expect("asked");
+    let ends = last_stored(&pool, "t0").await.expect("asked");
     assert_eq!(ends.iter().map(|end| end.offset).collect::<Vec<_>>(), [9_960, 10_000, 9_980]);
     // A connection that ends tells the statistics at once.
     drop(pool);

@@ -125,7 +125,7 @@ async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_th
     assert_eq!(database.number(warm).await, 4);
     assert_eq!(pool.connections(), (0, 4, 0));
     for _ in 0..5 {
-        pool.sample_clock().await.expect("the time");
+        platform::clock::ClockSample::of(&pool).await.expect("the time");
     }
     assert_eq!(database.number(warm).await, 3, "one of them has been used since");
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);

@@ -1,7 +1,8 @@
 //! Replays of dead letters: each publication counts once, in whatever order things are heard of.
 
+use domain::record::Verdict;
 use platform::postgres::Database;
-use platform::postgres::dead_letters::replays::{Verdict, mark_replayed, settle};
+use platform::postgres::dead_letters::replays::{mark_replayed, settle};
 use test_support::TestDatabase;
 
 /// A database with one dead letter, and its number.

@@ -36,7 +36,7 @@ async fn ask(url: &str) -> [Result<(), String>; 2] {
         Box::pin(async move { diesel::sql_query("SELECT 1").execute(connection).await.map(drop) })
     });
     let diesel = question.await.map_err(|error| error.to_string());
-    let bulk = database.sample_clock().await.map(drop).map_err(|error| error.to_string());
+    let bulk = platform::clock::ClockSample::of(&database).await.map(drop).map_err(|error| error.to_string());
     [diesel, bulk]
 }
 

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
+use domain::message::record::NewMessage;
 use domain::message::{Message, topic_of};
+use domain::record::{Coordinates, DeadLetter, Reason};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
-use platform::postgres::dead_letters::DeadLetter;
 use platform::postgres::intake::Numbered;
-use platform::postgres::messages::NewMessage;
 use uuid::Uuid;
 
 pub(crate) fn stamp(object_cid: &str) -> Stamp {
@@ -47,10 +47,12 @@ pub(crate) fn message(recipient: Uuid, offset: i64) -> NewMessage {
     NewMessage {
         message: Message::new(&format!("subject {offset}"), "body", None, true).expect("a valid message"),
         recipient,
-        topic: topic_of(recipient),
-        partition: 0,
-        offset,
-        timestamp: 1_767_225_600_000,
+        coordinates: Coordinates {
+            topic: topic_of(recipient),
+            partition: 0,
+            offset,
+            timestamp: 1_767_225_600_000,
+        },
         key: Some("key".to_owned()),
     }
 }
@@ -58,14 +60,11 @@ pub(crate) fn message(recipient: Uuid, offset: i64) -> NewMessage {
 /// A dead letter with nothing in it.
 pub(crate) fn letter(topic: &str, partition: i32, offset: i64, timestamp: i64) -> DeadLetter {
     DeadLetter {
-        topic: topic.to_owned(),
-        partition,
-        offset,
-        timestamp,
+        coordinates: Coordinates { topic: topic.to_owned(), partition, offset, timestamp },
         key: None,
         value: None,
         headers: serde_json::json!([]),
-        reason: "no_value".to_owned(),
+        reason: Reason::NoValue,
         detail: "The record has no value.".to_owned(),
     }
 }

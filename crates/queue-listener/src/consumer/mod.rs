@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::batch::heart::{Assignment, Chunk, Commit, Record};
+use domain::record::KafkaRecord;
 use platform::clock::Clock;
-use platform::kafka::KafkaSettings;
+use platform::kafka::{KafkaSettings, record};
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::{Message as _, Offset};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
@@ -303,10 +304,11 @@ impl Poller {
                 None => return,
                 Some(Ok(record)) => {
                     let Some(assignment) = self.clients.shared.note(&record) else { continue };
+                    let record = record::read(&record);
                     let (content, size) = decode(&record, self.clock.now());
                     bytes += size;
-                    let timestamp = record.timestamp().to_millis().unwrap_or(-1);
-                    chunk.records.push(Record { assignment, offset: record.offset(), timestamp, content });
+                    let KafkaRecord { offset, timestamp, .. } = record;
+                    chunk.records.push(Record { assignment, offset, timestamp, content });
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     let shared = &self.clients.shared;

@@ -57,7 +57,7 @@ impl Watchdog {
             shared.first_reads().remember(first);
         }
         for first in made_again {
-            let partition = first.partition;
+            let partition = first.coordinates.partition;
             tracing::warn!(partition, "the topic was made again; the partition is read from its start");
             shared.rewind(partition);
         }

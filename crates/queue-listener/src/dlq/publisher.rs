@@ -1,9 +1,9 @@
 //! Publishes dead letters once more, with what they are replays of in their headers.
 
+use domain::record::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
+use domain::record::text::to_bytes;
 use futures_util::future::join_all;
 use platform::kafka::KafkaSettings;
-use platform::kafka::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
-use platform::kafka::text::to_bytes;
 use platform::postgres::dead_letters::queries::{Stored, Summary};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};

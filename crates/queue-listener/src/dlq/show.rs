@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 use clap::Args;
+use domain::record::text::{to_bytes, to_text};
 use platform::health::require_database;
-use platform::kafka::text::{to_bytes, to_text};
 use platform::postgres::Database;
 use platform::postgres::dead_letters::queries::{self, Filter, Stored};
 use serde_json::{Value, json};

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::record::Coordinates;
 use prometheus::IntGauge;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
@@ -63,7 +64,7 @@ impl Callbacks {
         }
         let Some(assignment) = assignments.current.get_mut(&partition) else { return };
         // The client itself goes back to the start of a topic that has become shorter.
-        if assignment.first.as_ref().is_none_or(|first| record.offset() < first.offset) {
+        if assignment.first.as_ref().is_none_or(|first| record.offset() < first.coordinates.offset) {
             assignment.first = FirstRead::of(record);
         }
         // The last one counts, not the highest: a topic that was made again begins anew.
@@ -120,10 +121,11 @@ impl Callbacks {
     /// Replaces what is remembered of a first read, unless there is another one by now.
     pub(super) fn remember(&self, raised: FirstRead) {
         let mut assignments = self.assignments();
-        let partition = (raised.topic.clone(), raised.partition);
+        let Coordinates { topic, partition, .. } = &raised.coordinates;
+        let partition = (topic.clone(), *partition);
         let known = assignments.current.get_mut(&partition).and_then(|assignment| assignment.first.as_mut());
         if let Some(known) = known
-            && (known.offset, known.timestamp) == (raised.offset, raised.timestamp)
+            && known.coordinates == raised.coordinates
         {
             *known = raised;
         }

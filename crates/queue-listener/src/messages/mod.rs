@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use domain::message::record::Recipients;
 use platform::kafka::KafkaSettings;
-use platform::messages::Recipients;
 use platform::postgres::Database;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;

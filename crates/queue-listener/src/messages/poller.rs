@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use domain::message::recipient_of_topic;
-use platform::messages::{MessageRecord, store_all};
+use domain::message::record::MessageRecord;
+use platform::kafka::record;
+use platform::messages::store_all;
 use platform::postgres::Database;
+use platform::postgres::dead_letters::tell_of;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,7 +22,6 @@ use super::patience::{Unwritable, patiently};
 use super::{Parts, watch};
 use crate::metrics::Metrics;
 use crate::polling::{CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member};
-use crate::writer::tell_of;
 
 /// How often the thread looks after what no record brings up.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -144,7 +146,7 @@ impl Poller {
                 None => return,
                 Some(Ok(record)) => {
                     self.client.context().note(&record, &mut chunk.read);
-                    let record = MessageRecord::decode(&record, self.parts.recipients());
+                    let record = MessageRecord::decode(&record::read(&record), self.parts.recipients());
                     chunk.bytes += record.size();
                     chunk.records.push(record);
                 }
@@ -232,7 +234,7 @@ async fn store(
     let stored = patiently("messages can't be stored", || store_all(database, records.clone())).await?.len();
     let dead = records.iter().filter_map(MessageRecord::dead_letter).count();
     // Of a replay that is still bad the dead letter was there already.
-    let letters = records.iter().filter(|record| !record.claims_to_be_a_replay());
+    let letters = records.iter().filter(|record| record.claim().is_none());
     letters.filter_map(MessageRecord::dead_letter).for_each(tell_of);
     let count = |result, number| metrics.user_messages.with_label_values(&[result]).inc_by(number as u64);
     count("stored", stored);

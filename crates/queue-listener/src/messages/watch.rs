@@ -5,6 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use domain::record::Coordinates;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 
@@ -40,7 +41,7 @@ fn look(client: &BaseConsumer, kafka: &ClientConfig, callbacks: &Callbacks, firs
         callbacks.remember(first);
     }
     for first in made_again {
-        let (topic, partition) = (first.topic, first.partition);
+        let Coordinates { topic, partition, .. } = first.coordinates;
         tracing::warn!(topic, partition, "the topic was made again; the partition is read from its start");
         callbacks.rewind((topic, partition));
     }

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use domain::message::record::{MessageRecord, Recipients};
 use domain::message::topic_of;
 use platform::kafka::KafkaSettings;
-use platform::messages::{MessageRecord, Recipients, store_all};
+use platform::messages::store_all;
 use platform::postgres::messages::{self, StoredMessage};
 use platform::postgres::{Database, DatabaseError};
 use rdkafka::error::KafkaError;
@@ -163,7 +164,7 @@ impl Worker {
             None => (topic_of(user), Recipients::FromTopic),
         };
         let stored = self.runtime.block_on(async {
-            let asking = messages::position(&self.database, &topic);
+            let asking = messages::last_stored(&self.database, &topic);
             tokio::time::timeout_at((asked + PATIENCE).into(), asking).await
         });
         let stored = stored.map_err(|_elapsed| CheckError::Unstored)??;

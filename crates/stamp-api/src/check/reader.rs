@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use platform::kafka::KafkaSettings;
-use platform::messages::{MessageRecord, Recipients};
-use platform::postgres::messages::Position;
+use domain::message::record::{MessageRecord, Recipients};
+use domain::record::{Coordinates, KafkaRecord};
+use platform::kafka::{KafkaSettings, record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{CheckError, PATIENCE};
 use crate::kafka::Quiet;
@@ -36,7 +35,7 @@ type Ends = Vec<(i32, Range<i64>)>;
 #[derive(Debug, PartialEq, Eq)]
 struct Span {
     /// The record to begin with, if that is the one that is stored.
-    stored: Option<Position>,
+    stored: Option<Coordinates>,
     /// The first offset that there is.
     low: i64,
     /// The first one that there was not when the reading began.
@@ -81,7 +80,7 @@ impl Reader {
         &mut self,
         topic: &str,
         recipients: Recipients,
-        stored: &[Position],
+        stored: &[Coordinates],
         deadline: Instant,
     ) -> Result<Option<Reading<'_>>, CheckError> {
         self.readings += 1;
@@ -89,8 +88,8 @@ impl Reader {
         let mut spans = HashMap::new();
         let mut assignment = TopicPartitionList::new();
         for (partition, offsets) in ends.into_iter().filter(|(_, offsets)| !offsets.is_empty()) {
-            let stored = stored.iter().find(|position| position.partition == partition);
-            let span = Span::new(stored.copied(), offsets);
+            let stored = stored.iter().find(|stored| stored.partition == partition);
+            let span = Span::new(stored.cloned(), offsets);
             assignment.add_partition_offset(topic, partition, Offset::Offset(span.first()))?;
             spans.insert(partition, span);
         }
@@ -174,7 +173,7 @@ impl Reading<'_> {
             match self.consumer.poll(self.deadline.min(end) - now) {
                 None => continue,
                 Some(Ok(record)) => {
-                    if let Some(record) = self.take(&record)? {
+                    if let Some(record) = self.take(&record::read(&record))? {
                         bytes += record.size();
                         chunk.push(record);
                     }
@@ -194,12 +193,12 @@ impl Reading<'_> {
     }
 
     /// Returns the record if it is to be stored.
-    fn take(&mut self, record: &BorrowedMessage<'_>) -> KafkaResult<Option<MessageRecord>> {
-        let (partition, offset) = (record.partition(), record.offset());
-        let Some(span) = self.spans.get_mut(&partition).filter(|_| record.topic() == self.topic) else {
+    fn take(&mut self, record: &KafkaRecord<'_>) -> KafkaResult<Option<MessageRecord>> {
+        let KafkaRecord { topic, partition, offset, timestamp, .. } = *record;
+        let Some(span) = self.spans.get_mut(&partition).filter(|_| topic == self.topic) else {
             return Ok(None);
         };
-        let found = span.look_at(offset, record.timestamp().to_millis().unwrap_or(-1));
+        let found = span.look_at(offset, timestamp);
         if offset + 1 >= span.high && found != Found::Another {
             self.spans.remove(&partition);
         }
@@ -254,7 +253,7 @@ enum Found {
 }
 
 impl Span {
-    fn new(stored: Option<Position>, offsets: Range<i64>) -> Self {
+    fn new(stored: Option<Coordinates>, offsets: Range<i64>) -> Self {
         // What lies outside was removed by retention, or was in a topic that was longer.
         let stored = stored.filter(|stored| offsets.contains(&stored.offset));
         Self { stored, low: offsets.start, high: offsets.end }
@@ -262,7 +261,7 @@ impl Span {
 
     /// Returns the offset to begin with.
     fn first(&self) -> i64 {
-        self.stored.map_or(self.low, |stored| stored.offset)
+        self.stored.as_ref().map_or(self.low, |stored| stored.offset)
     }
 
     fn look_at(&mut self, offset: i64, timestamp: i64) -> Found {
@@ -280,7 +279,8 @@ mod tests {
     use super::*;
 
     fn span(stored: Option<(i64, i64)>) -> Span {
-        let stored = stored.map(|(offset, timestamp)| Position { partition: 0, offset, timestamp });
+        let topic = "t".to_owned();
+        let stored = stored.map(|(offset, timestamp)| Coordinates { topic, partition: 0, offset, timestamp });
         Span::new(stored, 10..20)
     }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use crate::message::{Message, decode, encode, key_text};
+use crate::message::record::{decode, encode};
+use crate::message::{Message, key_text};
 use crate::record::Rejection;
 use crate::record::spoiling::{any_mutations, encoded, mutated};
 

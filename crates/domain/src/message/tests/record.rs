@@ -1,5 +1,6 @@
 use super::message;
-use crate::message::{Message, decode, encode};
+use crate::message::Message;
+use crate::message::record::{decode, encode};
 use crate::record::spoiling::encoded;
 use crate::record::{Reason, Rejection};
 

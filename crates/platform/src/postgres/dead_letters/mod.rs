@@ -6,6 +6,7 @@ pub mod replays;
 
 use std::time::Duration;
 
+use domain::record::{Coordinates, DeadLetter};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
@@ -13,41 +14,6 @@ use super::durable::DURABLE;
 use super::{Database, DatabaseError};
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// A record as it came, and why it was not understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Where it was read.
-    pub topic: String,
-    /// The same.
-    pub partition: i32,
-    /// The same.
-    pub offset: i64,
-    /// Milliseconds since 1970, -1 if the record has none.
-    pub timestamp: i64,
-    /// Its key, if it has one.
-    pub key: Option<Vec<u8>>,
-    /// Its value, if it has one.
-    pub value: Option<Vec<u8>>,
-    /// Its headers, in order: `[{"key": …, "value": …}, …]`; values that are no text as `\x…`.
-    pub headers: Value,
-    /// A short code.
-    pub reason: String,
-    /// A sentence for people.
-    pub detail: String,
-}
-
-impl DeadLetter {
-    /// Roughly how much memory the parts take whose length a producer chooses, in bytes: all of them go into one
-    /// statement with others.
-    pub fn size(&self) -> usize {
-        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        let text = |header: &Value, part: &str| header[part].as_str().map_or(0, str::len);
-        let headers = self.headers.as_array().into_iter().flatten();
-        let headers: usize = headers.map(|header| 32 + text(header, "key") + text(header, "value")).sum();
-        bytes(&self.key) + bytes(&self.value) + headers
-    }
-}
 
 /// Stores dead letters, each once by its coordinates: a redelivered one changes nothing.
 /// Returns how many were new.
@@ -64,6 +30,14 @@ pub async fn store(database: &Database, letters: &[DeadLetter]) -> Result<u64, D
             })
         })
         .await
+}
+
+/// Logs a record that has become a dead letter.
+pub fn tell_of(letter: &DeadLetter) {
+    let DeadLetter { coordinates, reason, detail, .. } = letter;
+    let Coordinates { topic, partition, offset, .. } = coordinates;
+    let reason = reason.as_str();
+    tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
 }
 
 /// The statement that inserts the dead letters which [`Columns`] holds; they are its first parameters.
@@ -90,7 +64,7 @@ pub(super) struct Columns {
     keys: Vec<Option<Vec<u8>>>,
     values: Vec<Option<Vec<u8>>>,
     headers: Vec<Value>,
-    reasons: Vec<String>,
+    reasons: Vec<&'static str>,
     details: Vec<String>,
 }
 
@@ -98,14 +72,14 @@ impl Columns {
     pub(super) fn of<'a>(letters: impl IntoIterator<Item = &'a DeadLetter>) -> Self {
         let mut columns = Self::default();
         for letter in letters {
-            columns.topics.push(letter.topic.clone());
-            columns.partitions.push(letter.partition);
-            columns.offsets.push(letter.offset);
-            columns.timestamps.push(letter.timestamp);
+            columns.topics.push(letter.coordinates.topic.clone());
+            columns.partitions.push(letter.coordinates.partition);
+            columns.offsets.push(letter.coordinates.offset);
+            columns.timestamps.push(letter.coordinates.timestamp);
             columns.keys.push(letter.key.clone());
             columns.values.push(letter.value.clone());
             columns.headers.push(letter.headers.clone());
-            columns.reasons.push(letter.reason.clone());
+            columns.reasons.push(letter.reason.as_str());
             columns.details.push(letter.detail.clone());
         }
         columns
@@ -123,33 +97,5 @@ impl Columns {
             &self.reasons,
             &self.details,
         ]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_size_counts_everything_that_a_producer_can_blow_up() {
-        let size = |key: usize, value: usize, header: usize| {
-            let letter = DeadLetter {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset: 0,
-                timestamp: -1,
-                key: Some(vec![0; key]),
-                value: Some(vec![0; value]),
-                headers: json!([{"key": "k", "value": "v".repeat(header)}, {"key": null, "value": null}]),
-                reason: "r".to_owned(),
-                detail: "d".to_owned(),
-            };
-            letter.size()
-        };
-        for large in [size(1 << 20, 0, 0), size(0, 1 << 20, 0), size(0, 0, 1 << 20)] {
-            assert!(large > 1 << 20 && large < 2 << 20, "{large}");
-        }
     }
 }

@@ -1,51 +1,11 @@
-//! A dead letter that is published once more: marked, recognised where it is read, and settled.
-//!
-//! `replays` counts how often a dead letter came back, and so numbers its publications too: the record says
-//! how high the count was when it was published. A publication counts only while the row still says so. Hence
-//! it does not matter whether the record is read before Kafka's acknowledgement is noted here, published twice
-//! because nobody lived to note it, or read twice.
+//! A dead letter that is published once more: recognised where it is read, settled, and marked. Why `replays` numbers
+//! its publications is told in [`domain::record::replay`].
+
+use domain::record::{Claim, Verdict};
 
 use super::super::durable::DURABLE;
 use super::super::{Database, DatabaseError};
 use super::LIMIT;
-
-/// What a record says of itself: which dead letter it repeats. Anyone can say so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Where that dead letter was read.
-    pub topic: String,
-    /// The same.
-    pub partition: i32,
-    /// The same.
-    pub offset: i64,
-    /// The same, in milliseconds since 1970; -1 for none.
-    pub timestamp: i64,
-    /// How often it had come back when this was published, if the record tells.
-    pub replays: Option<i32>,
-    /// The record's own key.
-    pub key: Option<Vec<u8>>,
-    /// The record's own value.
-    pub value: Option<Vec<u8>>,
-}
-
-impl Claim {
-    /// Roughly how much memory the parts take whose length a producer chooses, in bytes.
-    pub fn size(&self) -> usize {
-        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        bytes(&self.key) + bytes(&self.value)
-    }
-}
-
-/// What became of a replay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// The dead letter.
-    pub id: i64,
-    /// Which publication it was: [`Claim::replays`].
-    pub replays: Option<i32>,
-    /// Whether it is a stamp or a message now.
-    pub understood: bool,
-}
 
 /// Returns the dead letter that each record repeats, or `None` where there is none with these coordinates and
 /// these very bytes.
@@ -60,14 +20,17 @@ pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Opti
         JOIN dead_letters d ON d.topic = i.topic AND d.partition = i.partition AND d."offset" = i."offset"
             AND d."timestamp" = i."timestamp"
             AND d.key IS NOT DISTINCT FROM i.key AND d.value IS NOT DISTINCT FROM i.value"#;
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
     let claims = claims.to_vec();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
-                let topics: Vec<&str> = claims.iter().map(|claim| claim.topic.as_str()).collect();
-                let partitions: Vec<i32> = claims.iter().map(|claim| claim.partition).collect();
-                let offsets: Vec<i64> = claims.iter().map(|claim| claim.offset).collect();
-                let timestamps: Vec<i64> = claims.iter().map(|claim| claim.timestamp).collect();
+                let topics: Vec<&str> = claims.iter().map(|claim| claim.original.topic.as_str()).collect();
+                let partitions: Vec<i32> = claims.iter().map(|claim| claim.original.partition).collect();
+                let offsets: Vec<i64> = claims.iter().map(|claim| claim.original.offset).collect();
+                let timestamps: Vec<i64> = claims.iter().map(|claim| claim.original.timestamp).collect();
                 let keys: Vec<Option<&[u8]>> = claims.iter().map(|claim| claim.key.as_deref()).collect();
                 let values: Vec<Option<&[u8]>> = claims.iter().map(|claim| claim.value.as_deref()).collect();
                 let statement = client.prepare_cached(SQL).await?;
@@ -85,9 +48,24 @@ pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Opti
         .await
 }
 
-/// Settles replays: one that is understood is resolved, another one counts and waits for the next replay.
+/// Settles replays: one that is understood is resolved, another one counts and waits for the next replay. Returns how
+/// many dead letters that has changed.
+///
 /// A record that doesn't tell which publication it is counts if a replay is under way at all.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, DatabaseError> {
+    if verdicts.is_empty() {
+        return Ok(0);
+    }
+    let settled = update(database, verdicts).await?;
+    let understood = verdicts.iter().filter(|verdict| verdict.understood).count();
+    tracing::info!(replays = verdicts.len(), understood, "dead letters were replayed");
+    Ok(settled)
+}
+
+async fn update(database: &Database, verdicts: &[Verdict]) -> Result<u64, DatabaseError> {
     let sql = format!(
         r"
         WITH input AS MATERIALIZED (

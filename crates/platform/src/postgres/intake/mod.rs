@@ -18,6 +18,7 @@ pub use self::backlog::{Backlog, backlog};
 pub use self::sweep::{sweep, sweep_statements, take_distant};
 use super::durable::DURABLE;
 use super::{Database, DatabaseError};
+use crate::clock::ClockSample;
 
 /// How long one group commit may take: an answer is due within two seconds.
 const STORE_LIMIT: Duration = Duration::from_millis(1_500);
@@ -42,8 +43,8 @@ pub enum Stored {
     Committed {
         /// The numbers of the rows that were stored.
         accepted: Vec<i64>,
-        /// The server's time of the commit, and when the statement was sent and answered.
-        clock: (Instant, DateTime<Utc>, Instant),
+        /// The server's time of the commit.
+        clock: ClockSample,
     },
     /// The owner is retired or gone: nothing was stored, and nothing will be under this owner.
     OwnerRetired,
@@ -120,7 +121,8 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     let (sent, row, received) = stored.await?;
     if row.try_get(0)? {
         let accepted = row.try_get(1)?;
-        return Ok(Stored::Committed { accepted, clock: (sent, row.try_get(2)?, received) });
+        let clock = ClockSample { sent, time: row.try_get(2)?, received };
+        return Ok(Stored::Committed { accepted, clock });
     }
     Ok(Stored::OwnerRetired)
 }

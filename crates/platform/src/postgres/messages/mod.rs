@@ -6,37 +6,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use domain::message::Message;
+use domain::message::record::NewMessage;
+use domain::record::{Coordinates, DeadLetter};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::dead_letters::{self, DeadLetter};
+use super::dead_letters;
 use super::durable::DURABLE;
 use super::schema::messages;
 use super::{Database, DatabaseError};
 
 /// As long as for dead letters, which go into the same statement: both may be large.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// A message as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewMessage {
-    /// What it says.
-    pub message: Message,
-    /// Whom it is for.
-    pub recipient: Uuid,
-    /// Where it was read.
-    pub topic: String,
-    /// The same.
-    pub partition: i32,
-    /// The same.
-    pub offset: i64,
-    /// The record's, in milliseconds since 1970; -1 if it has none.
-    pub timestamp: i64,
-    /// The record's key as text, if it has one: [`domain::message::key_text`].
-    pub key: Option<String>,
-}
 
 /// A row of the view `messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -76,37 +58,13 @@ pub struct StoredMessage {
     pub recipient: Uuid,
 }
 
-/// Where a record was read that is stored elsewhere: a replay, which has the place of the dead letter that it repeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
-    /// Its topic.
-    pub topic: String,
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Its timestamp in milliseconds since 1970; -1 if it has none.
-    pub timestamp: i64,
-}
-
-/// How far a partition is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// The partition.
-    pub partition: i32,
-    /// The highest offset of which there is a row.
-    pub offset: i64,
-    /// That record's timestamp in milliseconds since 1970, -1 if it has none; the latest where topics that were
-    /// made again have several.
-    pub timestamp: i64,
-}
-
 /// Stores the messages and dead letters of one chunk, each once by its coordinates, in one transaction: nobody ever
 /// sees a later record of a partition stored and an earlier one not. Returns the messages that are new, in order of
 /// their coordinates; one that was deleted for good is not.
 ///
-/// What was `passed` leaves a row that holds its coordinates and nothing else. So it is never taken for a message of its
-/// own, not even once the dead letter that it repeats is purged.
+/// * `passed`: where replays were read, which are stored in the place of the dead letters that they repeat. Each leaves a
+///   row that holds its coordinates and nothing else. So it is never taken for a message of its own, not even once the
+///   dead letter is purged.
 ///
 /// # Errors
 /// Whatever the database says; then nothing was stored, or the answer was lost and a second try finds out.
@@ -114,7 +72,7 @@ pub async fn store<'a>(
     database: &Database,
     messages: impl IntoIterator<Item = &'a NewMessage>,
     letters: impl IntoIterator<Item = &'a DeadLetter>,
-    passed: impl IntoIterator<Item = &'a Passed>,
+    passed: impl IntoIterator<Item = &'a Coordinates>,
 ) -> Result<Vec<StoredMessage>, DatabaseError> {
     // Both are inserted in the order of their keys, messages always first: two who store the same wait for each
     // other instead of deadlocking.
@@ -145,7 +103,7 @@ pub async fn store<'a>(
         bury = dead_letters::insert(),
     );
     let (columns, letters) = (Columns::of(messages), dead_letters::Columns::of(letters));
-    let passed: Vec<Passed> = passed.into_iter().cloned().collect();
+    let passed: Vec<Coordinates> = passed.into_iter().cloned().collect();
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
@@ -165,12 +123,13 @@ pub async fn store<'a>(
         .await
 }
 
-/// Returns how far each partition of a topic is stored, over messages, deleted ones and dead letters; nothing for a
-/// partition of which there is no row.
+/// Returns the last record of each partition of a topic that is stored, over messages, deleted ones and dead letters;
+/// nothing for a partition of which there is no row. Of several records at one offset, of topics that were deleted and
+/// recreated, it is the one with the latest timestamp.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn position(database: &Database, topic: &str) -> Result<Vec<Position>, DatabaseError> {
+pub async fn last_stored(database: &Database, topic: &str) -> Result<Vec<Coordinates>, DatabaseError> {
     // From one partition's last row to that of the next one below: each step looks at one entry of an index.
     const SQL: &str = r#"
         WITH RECURSIVE stored AS (
@@ -201,11 +160,11 @@ pub async fn position(database: &Database, topic: &str) -> Result<Vec<Position>,
             Box::pin(async move {
                 let statement = client.prepare_cached(SQL).await?;
                 let rows = client.query(&statement, &[&topic]).await?;
-                let position = |row: &Row| {
+                let coordinates = |row: &Row| {
                     let (partition, offset) = (row.try_get(0)?, row.try_get(1)?);
-                    Ok(Position { partition, offset, timestamp: row.try_get(2)? })
+                    Ok(Coordinates { topic: topic.clone(), partition, offset, timestamp: row.try_get(2)? })
                 };
-                rows.iter().map(position).collect()
+                rows.iter().map(coordinates).collect()
             })
         })
         .await
@@ -252,11 +211,11 @@ struct Columns {
 impl Columns {
     fn of<'a>(messages: impl IntoIterator<Item = &'a NewMessage>) -> Self {
         let mut columns = Self::default();
-        for NewMessage { message, recipient, topic, partition, offset, timestamp, key } in messages {
-            columns.topics.push(topic.clone());
-            columns.partitions.push(*partition);
-            columns.offsets.push(*offset);
-            columns.timestamps.push(*timestamp);
+        for NewMessage { message, recipient, coordinates, key } in messages {
+            columns.topics.push(coordinates.topic.clone());
+            columns.partitions.push(coordinates.partition);
+            columns.offsets.push(coordinates.offset);
+            columns.timestamps.push(coordinates.timestamp);
             columns.keys.push(key.clone());
             columns.recipients.push(*recipient);
             columns.subjects.push(message.subject().to_owned());

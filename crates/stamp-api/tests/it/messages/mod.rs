@@ -5,7 +5,8 @@ mod attacks;
 mod outages;
 mod topics;
 
-use domain::message::{Message, encode};
+use domain::message::Message;
+use domain::message::record::encode;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stamp_api::auth::MESSAGES_SEND;

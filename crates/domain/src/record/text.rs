@@ -1,6 +1,6 @@
 //! Bytes as text, as PostgreSQL can hold them, and back.
 
-use domain::record::hex;
+use std::fmt::Write as _;
 
 /// In front of bytes that are written in hex.
 const HEX: &str = r"\x";
@@ -17,6 +17,15 @@ pub fn to_text(bytes: &[u8]) -> String {
 /// The bytes that [`to_text`] made a text of.
 pub fn to_bytes(text: &str) -> Vec<u8> {
     text.strip_prefix(HEX).and_then(from_hex).unwrap_or_else(|| text.as_bytes().to_vec())
+}
+
+/// Returns bytes that are no text as `\x…`, in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(HEX.to_owned(), |mut hex, byte| {
+        // Writing to a string can't fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn from_hex(digits: &str) -> Option<Vec<u8>> {
