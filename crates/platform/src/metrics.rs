@@ -6,8 +6,6 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
-use crate::postgres::Database;
-
 /// Registers a counter.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
     let counter = IntCounter::new(name, help)?;
@@ -49,12 +47,18 @@ pub fn observed(
 
 /// Registers how many connections a service has to its database, and how many tasks wait for one:
 /// `<service>_database_connections{state="used"|"idle"|"awaited"}`.
-pub fn database_connections(registry: &Registry, service: &str, database: Database) -> Result<()> {
+///
+/// * `read`: how many connections are used, how many idle, and how many are waited for.
+pub fn database_connections(
+    registry: &Registry,
+    service: &str,
+    read: impl Fn() -> (i64, i64, i64) + Send + Sync + 'static,
+) -> Result<()> {
     let name = format!("{service}_database_connections");
     let help = "Connections to PostgreSQL that are used or idle, and those that are waited for.";
     let gauge = IntGaugeVec::new(Opts::new(name, help), &["state"])?;
     let read = move || {
-        let (used, idle, awaited) = database.connections();
+        let (used, idle, awaited) = read();
         [(["used"].as_slice(), used), (["idle"].as_slice(), idle), (["awaited"].as_slice(), awaited)]
     };
     registry.register(Box::new(Observed { gauge, read }))

@@ -200,37 +200,6 @@ pub fn address(name: &str, value: Option<String>, default: &str) -> Result<Socke
     })
 }
 
-/// The settings of [`crate::postgres::Database`].
-#[derive(Debug, Clone)]
-pub struct DatabaseSettings {
-    /// Where the database is, as `DATABASE_URL` has it.
-    pub url: Secret,
-    /// How many connections a process opens at most.
-    pub pool_size: usize,
-}
-
-impl DatabaseSettings {
-    /// Reads `DATABASE_URL` and `DATABASE_POOL_SIZE`.
-    pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
-        #[derive(Deserialize)]
-        struct Raw {
-            database_url: Option<String>,
-            database_pool_size: Option<String>,
-        }
-        let raw: Raw = environment.section()?;
-        let url = raw.database_url.ok_or_else(|| InvalidSetting::Missing {
-            name: "DATABASE_URL".to_owned(),
-            accepted:
-                "postgres://user:password@host:port/database, or DATABASE_URL_FILE with a file that holds it"
-                    .to_owned(),
-        })?;
-        Ok(Self {
-            url: Secret(url),
-            pool_size: number("DATABASE_POOL_SIZE", raw.database_pool_size, 10, 2..=1_000)?,
-        })
-    }
-}
-
 /// The topics that both services know.
 #[derive(Debug, Clone)]
 pub struct TopicSettings {
@@ -376,8 +345,6 @@ mod tests {
             error.expect_err("not a number").to_string(),
             "STAMP_TOPIC_PARTITIONS=\"twelve\" is not accepted: a whole number from 1 to 10000"
         );
-        let error = DatabaseSettings::from_environment(&environment(&[])).expect_err("required");
-        assert!(error.to_string().starts_with("DATABASE_URL is not set: postgres://"), "{error}");
     }
 
     #[test]
@@ -416,15 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_come_from_a_file_and_is_never_shown() {
+    fn a_secret_may_come_from_a_file() {
         let file = std::env::temp_dir().join(format!("secret-{}", uuid::Uuid::new_v4()));
-        std::fs::write(&file, "postgres://u:canary@h/d\n").expect("a temporary file");
-        let path = file.to_string_lossy().into_owned();
-        let settings = DatabaseSettings::from_environment(&environment(&[("DATABASE_URL_FILE", &path)]));
+        std::fs::write(&file, "canary\n").expect("a temporary file");
+        let environment = environment(&[("JWT_SECRET_FILE", &file.to_string_lossy())]);
         std::fs::remove_file(&file).expect("it was there");
-        let settings = settings.expect("a URL");
-        assert_eq!(settings.url.expose(), "postgres://u:canary@h/d");
-        assert!(!format!("{settings:?}").contains("canary"));
+        assert_eq!(environment.get("JWT_SECRET").as_deref(), Some("canary"));
     }
 
     #[test]

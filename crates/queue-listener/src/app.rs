@@ -11,10 +11,11 @@ use chrono::TimeDelta;
 use domain::batch::heart;
 use platform::admin;
 use platform::clock::{Clock, PostgresClock};
-use platform::health::{Health, wait_for_database};
+use platform::health::Health;
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::{TopicSpec, retention};
 use platform::metrics::database_connections;
+use platform::postgres::readiness::{self, wait_for_database};
 use platform::postgres::{Database, processing};
 use platform::shutdown::CancellationToken;
 use prometheus::Registry;
@@ -58,14 +59,16 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let database = Database::new(&settings.database, "queue-listener")?;
-    database_connections(&registry, "queue_listener", database.clone())?;
+    let pools = database.clone();
+    database_connections(&registry, "queue_listener", move || pools.connections())?;
     let topics = std::iter::once(TopicSpec::of_stamps(&settings.topics))
         .chain(TopicSpec::of_shared_messages(&settings.topics))
         .collect();
     let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
     let joined = Joined::default();
     let Joined { stamps, messages } = joined.clone();
-    let health = Health::new(database.clone(), kafka.clone())
+    let health = Health::new(kafka.clone())
+        .ask(Box::new(readiness::probe(database.clone())))
         .require(Box::new(move || not_yet(&stamps, "the consumer group has not been joined yet")))
         .require(Box::new(move || {
             not_yet(&messages, "the consumer group of messages has not been joined yet")

@@ -2,9 +2,8 @@
 
 use domain::batch::policy::BatchLimits;
 use platform::kafka::KafkaSettings;
-use platform::settings::{
-    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, number,
-};
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, number};
 use serde::Deserialize;
 
 /// Where operators reach the listener unless they say otherwise.

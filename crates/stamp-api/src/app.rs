@@ -10,11 +10,12 @@ use anyhow::{Context, anyhow};
 use domain::outbox::Event;
 use domain::stamp::TimeTolerance;
 use platform::clock::PostgresClock;
-use platform::health::{Health, wait_for_database};
+use platform::health::Health;
 use platform::kafka::reachability;
 use platform::kafka::topics::TopicSpec;
 use platform::metrics::{database_connections, observed};
 use platform::postgres::Database;
+use platform::postgres::readiness::{self, wait_for_database};
 use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
 use prometheus::Registry;
@@ -94,7 +95,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
     let complaint = Arc::new(Complaint::default());
     let outbox = Arc::clone(&complaint);
-    let health = Health::new(database, kafka).require(Box::new(closed));
+    let health = Health::new(kafka).ask(Box::new(readiness::probe(database))).require(Box::new(closed));
     let health = Arc::new(health.desire(Box::new(move || outbox.get())));
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
@@ -133,7 +134,8 @@ fn show_bounded(
 ) -> prometheus::Result<()> {
     let (taking_in, open) = (Arc::clone(state), Arc::clone(open));
     let queued = move || taking_in.intake().map_or(0, |it| it.intake.queued() as i64);
-    database_connections(registry, "stamp_api", state.database.clone())?;
+    let database = state.database.clone();
+    database_connections(registry, "stamp_api", move || database.connections())?;
     observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;
     let count = move || open.count() as i64;
     observed(registry, "stamp_api_http_connections", "Connections of clients.", count)

@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use platform::postgres::migrations;
-use platform::settings::{DatabaseSettings, Environment};
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::Environment;
 use platform::{clock, healthcheck, shutdown, telemetry};
 
 use crate::app;

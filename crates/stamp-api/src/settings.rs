@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use platform::kafka::KafkaSettings;
-use platform::settings::{
-    DatabaseSettings, Environment, InvalidSetting, ProcessSettings, TopicSettings, address,
-};
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, address};
 use serde::Deserialize;
 
 use crate::auth::settings::AuthSettings;

@@ -4,7 +4,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use platform::postgres::migrations;
-use platform::settings::{DatabaseSettings, Secret};
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::Secret;
 use tokio::sync::OnceCell;
 pub use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;

@@ -7,8 +7,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::settings::DatabaseSettings;
 use super::{Database, DatabaseError};
-use crate::settings::DatabaseSettings;
 
 /// All migrations of this version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");

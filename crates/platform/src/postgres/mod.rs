@@ -14,7 +14,9 @@ pub mod intake;
 pub mod messages;
 pub mod migrations;
 pub mod processing;
+pub mod readiness;
 pub mod schema;
+pub mod settings;
 pub mod stamps;
 mod tls;
 
@@ -29,8 +31,9 @@ use diesel_async::pooled_connection::{
 use futures_util::future::{BoxFuture, try_join_all};
 
 pub use self::error::{DatabaseError, ErrorClass, Failure};
+use self::settings::DatabaseSettings;
 use self::tls::Target;
-use crate::settings::{DatabaseSettings, InvalidSetting};
+use crate::settings::InvalidSetting;
 
 /// How long one small question may take in all, a connection for it included.
 pub const QUESTION_LIMIT: Duration = Duration::from_millis(1_800);

@@ -3,8 +3,9 @@
 use domain::batch::policy::Trigger::MinBatchSize;
 use platform::postgres::dead_letters::{self, queries};
 use platform::postgres::messages::inbox::Folder;
+use platform::postgres::settings::DatabaseSettings;
 use platform::postgres::{Database, intake, messages, migrations, processing};
-use platform::settings::{DatabaseSettings, Secret};
+use platform::settings::Secret;
 use test_support::OwnPostgres;
 use uuid::Uuid;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use diesel_async::RunQueryDsl;
 use platform::postgres::Database;
-use platform::settings::{DatabaseSettings, Secret};
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::Secret;
 use test_support::tls::{Authority, TlsPostgres};
 use test_support::{Directory, stack};
 use url::Url;

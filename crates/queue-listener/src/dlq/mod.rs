@@ -13,10 +13,11 @@ mod show;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use domain::stamp::{InvalidDate, parse_date};
-use platform::health::require_database;
 use platform::postgres::Database;
 use platform::postgres::dead_letters::queries::{self, Filter};
-use platform::settings::{DatabaseSettings, Environment};
+use platform::postgres::readiness::require_database;
+use platform::postgres::settings::DatabaseSettings;
+use platform::settings::Environment;
 
 use self::output::Output;
 

@@ -3,9 +3,9 @@
 use chrono::DateTime;
 use clap::Args;
 use domain::record::text::{to_bytes, to_text};
-use platform::health::require_database;
 use platform::postgres::Database;
 use platform::postgres::dead_letters::queries::{self, Filter, Stored};
+use platform::postgres::readiness::require_database;
 use serde_json::{Value, json};
 
 use super::output::{self, Output, line, shown};
