@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use domain::batch::heart::{Distant, Position, Screened, Screening};
 use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter};
-use platform::postgres::dead_letters::tell_of;
-use platform::postgres::{distant, processing};
+use store::dead_letters::tell_of;
+use store::stamps::{distant, processing};
 
 use crate::record::Other;
 use crate::writer::{Failed, Step, Writer};

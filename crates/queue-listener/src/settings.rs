@@ -2,9 +2,9 @@
 
 use domain::batch::policy::BatchLimits;
 use platform::kafka::KafkaSettings;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, number};
 use serde::Deserialize;
+use store::settings::DatabaseSettings;
 
 /// Where operators reach the listener unless they say otherwise.
 pub(crate) const ADMIN_ADDR: &str = "127.0.0.1:9465";

@@ -13,8 +13,8 @@ use domain::batch::heart::{
     Step, Wake, Write,
 };
 use domain::batch::policy::Trigger;
-use platform::clock::{Clock, PostgresClock};
-use platform::postgres::processing::Processed;
+use store::clock::{Clock, PostgresClock};
+use store::stamps::processing::Processed;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

@@ -5,9 +5,9 @@ use domain::batch::heart::{Failure, Member, Write};
 use domain::record::{Claim, Coordinates, DeadLetter, Reason, Verdict};
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
-use platform::postgres::dead_letters::{self, replays, tell_of};
-use platform::postgres::processing::{self, Processed};
-use platform::postgres::{Database, DatabaseError};
+use store::dead_letters::{self, replays, tell_of};
+use store::stamps::processing::{self, Processed};
+use store::{Database, DatabaseError};
 
 use crate::reread::read_again;
 

@@ -1,10 +1,11 @@
 //! The commands a person types.
 
 use clap::{Parser, Subcommand};
-use platform::postgres::migrations;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::Environment;
-use platform::{clock, healthcheck, shutdown, telemetry};
+use platform::{healthcheck, shutdown, telemetry};
+use store::clock;
+use store::migrations;
+use store::settings::DatabaseSettings;
 
 use crate::app;
 use crate::auth::issue::{self, Grant};

@@ -4,8 +4,8 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use domain::message::IS_ACTIVE;
 use domain::stamp::{FieldErrors, MalformedJson, OBJECT_CID, RepeatedField};
-use platform::postgres::{DatabaseError, ErrorClass};
 use serde::Serialize;
+use store::{DatabaseError, ErrorClass};
 
 use crate::auth::token::TokenError;
 use crate::check::CheckError;

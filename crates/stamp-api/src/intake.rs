@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use domain::outbox::{Event, Lane, OwnerId};
 use domain::stamp::Stamp;
-use platform::clock::PostgresClock;
-use platform::postgres::Database;
-use platform::postgres::intake::{Numbered, Stored, store};
+use store::Database;
+use store::clock::PostgresClock;
+use store::stamps::intake::{Numbered, Stored, store};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use domain::outbox::{Command, Event, OwnerId, Renewal};
 use domain::stamp::Stamp;
-use platform::postgres::intake::{self, Backlog};
-use platform::postgres::{Database, DatabaseError};
+use store::stamps::backlog::{Backlog, backlog};
+use store::stamps::intake;
+use store::{Database, DatabaseError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -151,7 +152,7 @@ pub async fn show(
         let asked = Instant::now();
         let (standing, refused) = outbox.standing();
         metrics.outbox_refused.set(refused as i64);
-        match intake::backlog(&database, &standing).await {
+        match backlog(&database, &standing).await {
             Ok(backlog) => {
                 let in_memory: usize = standing.iter().map(|owner| owner.outstanding).sum();
                 let pending = backlog.unread + in_memory as i64;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use platform::kafka::KafkaSettings;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, address};
 use serde::Deserialize;
+use store::settings::DatabaseSettings;
 
 use crate::auth::settings::AuthSettings;
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::stamp::Stamp;
-use platform::postgres::{Database, DatabaseError, intake};
 use prometheus::IntCounter;
+use store::stamps::sweep;
+use store::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 
 use crate::relay::Publisher;
@@ -34,7 +35,7 @@ pub async fn run(publisher: Arc<Publisher>, database: Database, swept: IntCounte
 /// Publishes the stamps that have waited in the table alone and are due now, page by page.
 async fn publish_distant(publisher: &Publisher, database: &Database) {
     loop {
-        let Some(due) = taken(intake::take_distant(database, PAGE).await) else { return };
+        let Some(due) = taken(sweep::take_distant(database, PAGE).await) else { return };
         let stamps = due.len();
         tracing::info!(stamps, "stamps that waited in the table are due; their events are published");
         if !publish(publisher, due).await || (stamps as i64) < PAGE {
@@ -45,7 +46,7 @@ async fn publish_distant(publisher: &Publisher, database: &Database) {
 
 /// Publishes a page of the stamps that are pending long after they were due.
 async fn sweep(publisher: &Publisher, database: &Database, swept: &IntCounter) {
-    let Some(forgotten) = taken(intake::sweep(database, PAGE).await) else { return };
+    let Some(forgotten) = taken(sweep::sweep(database, PAGE).await) else { return };
     let stamps = forgotten.len();
     tracing::warn!(stamps, "stamps are pending long after they were due; published again");
     swept.inc_by(stamps as u64);

@@ -3,9 +3,9 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use platform::postgres::migrations;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::Secret;
+use store::migrations;
+use store::settings::DatabaseSettings;
 use tokio::sync::OnceCell;
 pub use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -66,8 +66,8 @@ impl TestDatabase {
     }
 
     /// A pool on it.
-    pub fn pool(&self) -> platform::postgres::Database {
-        platform::postgres::Database::new(&self.settings(), "test").expect("the URL is valid")
+    pub fn pool(&self) -> store::Database {
+        store::Database::new(&self.settings(), "test").expect("the URL is valid")
     }
 
     /// Runs a query over a connection that the services don't have.

@@ -15,11 +15,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::batch::heart::{Assignment, Chunk, Commit, Record};
 use domain::record::KafkaRecord;
-use platform::clock::Clock;
 use platform::kafka::{KafkaSettings, record};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
+use store::clock::Clock;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 

@@ -4,9 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use platform::postgres::Database;
-use platform::postgres::dead_letters::queries::{self, Filter, Summary};
-use platform::postgres::readiness::require_database;
+use store::Database;
+use store::dead_letters::queries::{self, Filter, Summary};
+use store::readiness::require_database;
 
 use super::output::{Output, line, object};
 use super::time;

@@ -13,11 +13,11 @@ mod show;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use domain::stamp::{InvalidDate, parse_date};
-use platform::postgres::Database;
-use platform::postgres::dead_letters::queries::{self, Filter};
-use platform::postgres::readiness::require_database;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::Environment;
+use store::Database;
+use store::dead_letters::queries::{self, Filter};
+use store::readiness::require_database;
+use store::settings::DatabaseSettings;
 
 use self::output::Output;
 

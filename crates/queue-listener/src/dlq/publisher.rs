@@ -4,10 +4,10 @@ use domain::record::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
 use domain::record::text::to_bytes;
 use futures_util::future::join_all;
 use platform::kafka::KafkaSettings;
-use platform::postgres::dead_letters::queries::{Stored, Summary};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use store::dead_letters::queries::{Stored, Summary};
 
 /// A producer for replays.
 pub(super) struct Publisher(FutureProducer);

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use platform::postgres::Database;
-use platform::postgres::dead_letters::queries::{self, Filter};
+use store::Database;
+use store::dead_letters::queries::{self, Filter};
 
 use super::output::{Changes, Output};
 use super::{select, time};

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::ProgressBar;
 use platform::kafka::KafkaSettings;
-use platform::postgres::Database;
-use platform::postgres::dead_letters::queries::{self, Filter, Stored};
-use platform::postgres::dead_letters::replays;
 use platform::settings::Environment;
 use platform::shutdown::{self, CancellationToken};
+use store::Database;
+use store::dead_letters::queries::{self, Filter, Stored};
+use store::dead_letters::replays;
 
 use super::output::{Changes, Output};
 use super::publisher::{Publisher, is_outage};

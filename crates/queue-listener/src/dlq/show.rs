@@ -3,10 +3,10 @@
 use chrono::DateTime;
 use clap::Args;
 use domain::record::text::{to_bytes, to_text};
-use platform::postgres::Database;
-use platform::postgres::dead_letters::queries::{self, Filter, Stored};
-use platform::postgres::readiness::require_database;
 use serde_json::{Value, json};
+use store::Database;
+use store::dead_letters::queries::{self, Filter, Stored};
+use store::readiness::require_database;
 
 use super::output::{self, Output, line, shown};
 use crate::text::escaped;

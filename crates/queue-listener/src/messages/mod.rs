@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::message::record::Recipients;
 use platform::kafka::KafkaSettings;
-use platform::postgres::Database;
+use store::Database;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use platform::postgres::{DatabaseError, ErrorClass};
 use platform::retry::Backoff;
+use store::{DatabaseError, ErrorClass};
 
 /// An error that no waiting mends. The process stops and names it.
 #[derive(Debug, thiserror::Error)]

@@ -9,12 +9,12 @@ use anyhow::{Context as _, bail};
 use domain::message::recipient_of_topic;
 use domain::message::record::MessageRecord;
 use platform::kafka::record;
-use platform::messages::store_all;
-use platform::postgres::Database;
-use platform::postgres::dead_letters::tell_of;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use store::Database;
+use store::dead_letters::tell_of;
+use store::messages::records::store_all;
 use tokio_util::sync::CancellationToken;
 
 use super::callbacks::{Callbacks, Read};

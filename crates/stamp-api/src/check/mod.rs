@@ -14,10 +14,10 @@ use std::{io, thread};
 use domain::message::record::{MessageRecord, Recipients};
 use domain::message::topic_of;
 use platform::kafka::KafkaSettings;
-use platform::messages::store_all;
-use platform::postgres::messages::{self, StoredMessage};
-use platform::postgres::{Database, DatabaseError};
 use rdkafka::error::KafkaError;
+use store::messages::records::store_all;
+use store::messages::rows::{self, StoredMessage};
+use store::{Database, DatabaseError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -164,7 +164,7 @@ impl Worker {
             None => (topic_of(user), Recipients::FromTopic),
         };
         let stored = self.runtime.block_on(async {
-            let asking = messages::last_stored(&self.database, &topic);
+            let asking = rows::last_stored(&self.database, &topic);
             tokio::time::timeout_at((asked + PATIENCE).into(), asking).await
         });
         let stored = stored.map_err(|_elapsed| CheckError::Unstored)??;

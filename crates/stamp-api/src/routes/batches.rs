@@ -2,9 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain::stamp::format_date;
-use platform::postgres::batches::{self, BatchRow};
-use platform::postgres::stamps::StampState;
 use serde::Serialize;
+use store::stamps::batches::{self, BatchRow};
+use store::stamps::states::StampState;
 
 use super::stamps::StampBody;
 use super::state::AppState;

@@ -5,8 +5,8 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain::stamp::{IntakeLimits, ObjectCid, event, format_date};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use platform::postgres::stamps::{self, StampState};
 use serde::Serialize;
+use store::stamps::states::{self, StampState};
 
 use super::state::{AppState, OpenIntake};
 use super::{READ, read, resource};
@@ -59,7 +59,7 @@ async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let object_cid = object_cid(request.uri().path()).ok_or(ApiError::NotFound)?;
-    let stamp = stamps::find(&state.database, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
+    let stamp = states::find(&state.database, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
     Ok(HttpResponse::Ok().json(StampWithState::from(stamp)))
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::anyhow;
 use domain::stamp::TimeTolerance;
-use platform::clock::Clock;
-use platform::postgres::Database;
+use store::Database;
+use store::clock::Clock;
 
 use crate::auth::Auth;
 use crate::error::ApiError;

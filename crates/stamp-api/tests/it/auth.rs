@@ -1,8 +1,8 @@
 //! Who may use which route. A new route is a row of `ROUTES`.
 
 use chrono::TimeDelta;
-use platform::clock::host_time;
 use stamp_api::auth::{MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE};
+use store::clock::host_time;
 use test_support::TestTopic;
 use uuid::Uuid;
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use platform::clock::host_time;
 use platform::settings::Environment;
 use stamp_api::auth::issue::{self, Grant};
 use stamp_api::auth::settings::AuthSettings;
+use store::clock::host_time;
 use uuid::Uuid;
 
 /// Long enough, and found in no log by chance.

@@ -7,7 +7,7 @@ mod outages;
 
 use std::time::{Duration, Instant};
 
-use platform::postgres::messages::inbox;
+use store::messages::inbox;
 use test_support::{TestTopic, eventually};
 use uuid::Uuid;
 

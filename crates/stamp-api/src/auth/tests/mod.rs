@@ -9,13 +9,13 @@ use actix_web::test::TestRequest;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use platform::postgres::Database;
-use platform::postgres::settings::DatabaseSettings;
 use platform::settings::{Environment, InvalidSetting, Secret};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use serde_json::{Value, json};
+use store::Database;
+use store::settings::DatabaseSettings;
 
 use super::issue::Grant;
 use super::*;

@@ -3,9 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use platform::postgres::messages::StoredMessage;
-use platform::postgres::messages::inbox::{self, Deletion, Folder, Page};
 use serde::Serialize;
+use store::messages::inbox::{self, Deletion, Folder, Page};
+use store::messages::rows::StoredMessage;
 
 use super::{MessageBody, own, own_message};
 use crate::auth::Caller;

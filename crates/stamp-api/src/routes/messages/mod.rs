@@ -5,8 +5,8 @@ pub mod topic;
 
 use actix_web::{HttpRequest, web};
 use domain::stamp::format_date;
-use platform::postgres::messages::StoredMessage;
 use serde::Serialize;
+use store::messages::rows::StoredMessage;
 use uuid::Uuid;
 
 use super::{READ, read, resource};

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use platform::clock::host_time;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::{Value, json};
 use stamp_api::auth::MESSAGES_SEND;
+use store::clock::host_time;
 use test_support::stack;
 use uuid::Uuid;
 

@@ -1,0 +1,63 @@
+//! How to reach the database.
+
+use serde::Deserialize;
+
+use platform::settings::{Environment, InvalidSetting, Secret, number};
+
+/// How a process reaches its database: the settings of [`Database`](crate::Database).
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Where the database is, as `DATABASE_URL` has it.
+    pub url: Secret,
+    /// How many connections a process opens at most.
+    pub pool_size: usize,
+}
+
+impl DatabaseSettings {
+    /// Reads `DATABASE_URL` and `DATABASE_POOL_SIZE`.
+    ///
+    /// # Errors
+    /// If the URL is missing or the number can't be used. The URL itself is understood by
+    /// [`Database::new`](crate::Database::new).
+    pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
+        #[derive(Deserialize)]
+        struct Raw {
+            database_url: Option<String>,
+            database_pool_size: Option<String>,
+        }
+        let raw: Raw = environment.section()?;
+        let url = raw.database_url.ok_or_else(|| InvalidSetting::Missing {
+            name: "DATABASE_URL".to_owned(),
+            accepted:
+                "postgres://user:password@host:port/database, or DATABASE_URL_FILE with a file that holds it"
+                    .to_owned(),
+        })?;
+        Ok(Self {
+            url: Secret::new(url),
+            pool_size: number("DATABASE_POOL_SIZE", raw.database_pool_size, 10, 2..=1_000)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<DatabaseSettings, InvalidSetting> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        DatabaseSettings::from_environment(&Environment::from_variables(owned).expect("no files are named"))
+    }
+
+    #[test]
+    fn a_url_is_required_and_an_error_says_what_it_looks_like() {
+        let error = settings(&[]).expect_err("required").to_string();
+        assert!(error.starts_with("DATABASE_URL is not set: postgres://"), "{error}");
+    }
+
+    #[test]
+    fn the_url_is_a_secret_and_never_shown() {
+        let settings = settings(&[("DATABASE_URL", "postgres://u:canary@h/d")]).expect("a URL");
+        assert_eq!(settings.url.expose(), "postgres://u:canary@h/d");
+        assert!(!format!("{settings:?}").contains("canary"));
+    }
+}

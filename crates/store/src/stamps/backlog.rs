@@ -1,0 +1,60 @@
+//! What the outboxes of owners still have to publish, as the database knows it.
+
+use std::time::Duration;
+
+use domain::outbox::owner::Standing;
+
+use super::intake::LIMIT;
+use crate::database::Database;
+use crate::error::DatabaseError;
+
+/// Rows of one owner that are counted: an index of a million is read in a quarter of a second. Where there are
+/// more, this is what is shown.
+const COUNTED: i64 = 1_000_000;
+
+/// What owners have still to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// How many rows are not in the process's memory.
+    pub unread: i64,
+    /// For how long the oldest of all has been stored.
+    pub oldest: Duration,
+}
+
+/// Looks what owners have still to publish.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<Backlog, DatabaseError> {
+    // A row from before `stored_at` is as old as its stamp, as far as anybody knows.
+    const SQL: &str = "
+        SELECT
+            coalesce(sum(unread.count), 0)::bigint,
+            coalesce(extract(epoch FROM clock_timestamp() - min(oldest.stored_at)), 0)::float8
+        FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS o (id, mark, unread_above)
+        LEFT JOIN LATERAL (
+            SELECT coalesce(p.stored_at, s.created_date) AS stored_at
+            FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
+            WHERE p.owner = o.id AND p.seq > o.mark
+            ORDER BY p.seq LIMIT 1
+        ) AS oldest ON true
+        LEFT JOIN LATERAL (
+            SELECT count(*) FROM (
+                SELECT FROM pending_stamps p WHERE p.owner = o.id AND p.seq > o.unread_above LIMIT $4
+            ) AS counted
+        ) AS unread ON o.unread_above IS NOT NULL";
+    let ids: Vec<i64> = owners.iter().map(|owner| owner.owner.0).collect();
+    let marks: Vec<i64> = owners.iter().map(|owner| owner.mark).collect();
+    let unread: Vec<Option<i64>> = owners.iter().map(|owner| owner.unread_above).collect();
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached(SQL).await?;
+                let row = client.query_one(&statement, &[&ids, &marks, &unread, &COUNTED]).await?;
+                let seconds: f64 = row.try_get(1)?;
+                // The server's clock may have been set back since.
+                Ok(Backlog { unread: row.try_get(0)?, oldest: Duration::from_secs_f64(seconds.max(0.0)) })
+            })
+        })
+        .await
+}

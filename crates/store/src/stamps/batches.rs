@@ -1,0 +1,56 @@
+//! Reading batches.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::states::StampState;
+use crate::database::Database;
+use crate::error::DatabaseError;
+use crate::schema::{batches, stamp_states};
+
+/// A row of `batches`.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = batches)]
+pub struct BatchRow {
+    /// Its number.
+    pub id: i64,
+    /// Why it left.
+    pub trigger: String,
+    /// How many stamps it holds.
+    pub size: i32,
+    /// The instance that made it.
+    pub listener: String,
+    /// When it was committed.
+    pub processed_at: DateTime<Utc>,
+}
+
+/// Returns one batch with its stamps, due ones first, `None` where there is no such batch.
+///
+/// # Errors
+/// If the database can't be asked.
+pub async fn find(
+    database: &Database,
+    id: i64,
+) -> Result<Option<(BatchRow, Vec<StampState>)>, DatabaseError> {
+    database
+        .ask(|connection| {
+            Box::pin(async move {
+                let batch = batches::table
+                    .find(id)
+                    .select(BatchRow::as_select())
+                    .first(connection)
+                    .await
+                    .optional()?;
+                let Some(batch) = batch else { return Ok(None) };
+                let stamps = stamp_states::table
+                    .filter(stamp_states::batch_id.eq(id))
+                    .order((stamp_states::process_after, stamp_states::object_cid))
+                    .select(StampState::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(Some((batch, stamps)))
+            })
+        })
+        .await
+}

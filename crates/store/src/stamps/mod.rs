@@ -1,0 +1,14 @@
+//! Stamps from their intake to their batches.
+//!
+//! * [`intake`]: group commits and the owners of the outbox; [`backlog`]: what owners still have to publish.
+//! * [`processing`]: which stamps are processed already, and processing batches.
+//! * [`distant`]: stamps that wait in the table alone; [`sweep`]: stamps that are published again.
+//! * [`states`], [`batches`]: what readers are shown.
+
+pub mod backlog;
+pub mod batches;
+pub mod distant;
+pub mod intake;
+pub mod processing;
+pub mod states;
+pub mod sweep;

@@ -1,0 +1,314 @@
+//! The listener's two bulk statements: which stamps are processed already, and processing batches.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Client;
+use domain::batch::heart::{Batch, Member};
+use domain::batch::policy::Trigger;
+use tokio_postgres::types::ToSql;
+
+use crate::clock::ClockSample;
+use crate::database::Database;
+use crate::durable::DURABLE;
+use crate::error::DatabaseError;
+
+/// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
+/// can't keep up, and is tried again.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What the database made of the batches.
+#[derive(Debug)]
+pub struct Processed {
+    /// When each member was processed, by position; `None` for one that somebody else has processed.
+    pub won: Vec<Option<DateTime<Utc>>>,
+    /// The batches that were made.
+    pub batches: Vec<MadeBatch>,
+    /// The server's time when this call made batches, if it did.
+    pub clock: Option<ClockSample>,
+}
+
+impl Processed {
+    /// Adds what a further statement has made of the same members.
+    fn add(&mut self, further: Self) {
+        for (won, again) in self.won.iter_mut().zip(further.won) {
+            *won = won.or(again);
+        }
+        self.batches.extend(further.batches);
+        self.clock = further.clock.or(self.clock);
+    }
+}
+
+/// A batch that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeBatch {
+    /// Its number.
+    pub id: i64,
+    /// Why it left.
+    pub trigger: Trigger,
+    /// How many stamps it holds.
+    pub size: usize,
+}
+
+const PROCESSED_AMONG: &str = "
+    SELECT s.object_cid
+    FROM unnest($1::text[]) AS i (object_cid)
+    JOIN stamps s ON s.object_cid = i.object_cid
+    JOIN processed_stamps p ON p.stamp_id = s.id";
+
+/// Returns those of the ids whose stamps are processed.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSet<String>, DatabaseError> {
+    let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let statement = client.prepare_cached(PROCESSED_AMONG).await?;
+                let rows = client.query(&statement, &[&ids]).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            })
+        })
+        .await
+}
+
+/// Opens the connections for bulk statements and has each run a listener's statements on nothing. Otherwise the first
+/// batches of a process wait for connections, for tables to be looked up and for statements to be planned.
+///
+/// # Errors
+/// Whatever the database says; it mends nothing to try again.
+pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
+    database
+        .on_every_bulk_connection(LIMIT, |client| {
+            Box::pin(async move {
+                Columns::of(&[], "", "").process(client).await?;
+                let ids: [&str; 0] = [];
+                client.query(&client.prepare_cached(PROCESSED_AMONG).await?, &[&ids.as_slice()]).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Processes batches in one transaction. Each `object_cid` may occur once among the members.
+///
+/// A stamp is won by whoever deletes its pending row or, for an event of another producer, inserts the stamp.
+/// Only winners become members of batches; a batch without a winner is not made. So a redelivered event, a
+/// replica that was thought dead or an offset that was reset wins nothing.
+///
+/// Rows are locked and inserted in the order of their keys throughout: two replicas that meet wait for each
+/// other instead of deadlocking.
+///
+/// After an answer that was lost, by a broken connection or because this side gave a slow statement up, the members
+/// may be in batches already. With `after_lost_answer` those of this very listener and these very records count as
+/// won: nobody else has told of them.
+///
+/// # Errors
+/// Whatever the database says; then nothing was processed, or the answer was lost and a second try finds out.
+pub async fn process(
+    database: &Database,
+    batches: &[Batch],
+    listener: &str,
+    topic: &str,
+    after_lost_answer: bool,
+) -> Result<Processed, DatabaseError> {
+    let columns = Columns::of(batches, listener, topic);
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let mut processed = columns.process(client).await?;
+                if processed.won.contains(&None) && columns.are_pending(client, &processed).await? {
+                    // A row was committed while this statement waited for it, too late to be seen. Now it is.
+                    processed.add(columns.process(client).await?);
+                }
+                if after_lost_answer && processed.won.contains(&None) {
+                    columns.recover(client, &mut processed).await?;
+                }
+                Ok(processed)
+            })
+        })
+        .await
+}
+
+/// Processes stamps as one batch and takes that back: it only tells whether the database refuses them.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn probe(
+    database: &Database,
+    members: &[Member],
+    listener: &str,
+    topic: &str,
+) -> Result<(), DatabaseError> {
+    let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
+    let columns = Columns::of(&[batch], listener, topic);
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                client.batch_execute("BEGIN").await?;
+                let probed = columns.process(client).await;
+                client.batch_execute("ROLLBACK").await?;
+                probed.map(drop)
+            })
+        })
+        .await
+}
+
+/// The parameters of the statements, column by column.
+struct Columns {
+    ids: Vec<String>,
+    tolerances: Vec<i32>,
+    dates: Vec<DateTime<Utc>>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    batches: Vec<i32>,
+    triggers: Vec<Trigger>,
+    listener: String,
+    topic: String,
+}
+
+impl Columns {
+    fn of(batches: &[Batch], listener: &str, topic: &str) -> Self {
+        let members: Vec<&Member> = batches.iter().flat_map(|batch| &batch.members).collect();
+        let index = |(index, batch): (usize, &Batch)| std::iter::repeat_n(index as i32, batch.members.len());
+        Self {
+            ids: members.iter().map(|member| member.stamp.object_cid().as_str().to_owned()).collect(),
+            tolerances: members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect(),
+            dates: members.iter().map(|member| member.stamp.created_date()).collect(),
+            partitions: members.iter().map(|member| member.partition).collect(),
+            offsets: members.iter().map(|member| member.offset).collect(),
+            batches: batches.iter().enumerate().flat_map(index).collect(),
+            triggers: batches.iter().map(|batch| batch.trigger).collect(),
+            listener: listener.to_owned(),
+            topic: topic.to_owned(),
+        }
+    }
+
+    async fn process(&self, client: &Client) -> Result<Processed, tokio_postgres::Error> {
+        let Self { ids, tolerances, dates, partitions, offsets, batches, triggers, listener, topic } = self;
+        let names: Vec<&str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
+        let statement = client.prepare_cached(&statement()).await?;
+        let sent = Instant::now();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [ids, tolerances, dates, partitions, offsets, batches, &names, listener, topic];
+        let row = client.query_one(&statement, &parameters).await?;
+        let received = Instant::now();
+        let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
+        let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
+        let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
+        let mut won = vec![None; ids.len()];
+        for ordinal in ordinals {
+            won[ordinal as usize - 1] = processed_at;
+        }
+        let made = |((index, id), size): ((i32, i64), i32)| MadeBatch {
+            id,
+            trigger: triggers[index as usize],
+            size: size as usize,
+        };
+        let batches = indexes.into_iter().zip(numbers).zip(sizes).map(made).collect();
+        Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
+    }
+
+    /// Tells whether any stamp that was not won is still to be had.
+    async fn are_pending(
+        &self,
+        client: &Client,
+        processed: &Processed,
+    ) -> Result<bool, tokio_postgres::Error> {
+        const SQL: &str = "
+            SELECT EXISTS (
+                SELECT FROM unnest($1::text[]) AS i (object_cid)
+                JOIN stamps s ON s.object_cid = i.object_cid
+                JOIN pending_stamps p ON p.stamp_id = s.id)";
+        let lost = self.ids.iter().zip(&processed.won).filter(|(_, won)| won.is_none());
+        let lost: Vec<&str> = lost.map(|(id, _)| id.as_str()).collect();
+        client.query_one(&client.prepare_cached(SQL).await?, &[&lost]).await?.try_get(0)
+    }
+
+    /// Finds what an earlier try has processed, whose answer was lost.
+    async fn recover(&self, client: &Client, processed: &mut Processed) -> Result<(), tokio_postgres::Error> {
+        const SQL: &str = "
+            SELECT i.ordinal, b.processed_at, b.id, i.batch, b.size
+            FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int4[]) WITH ORDINALITY
+                AS i (object_cid, kafka_partition, kafka_offset, batch, ordinal)
+            JOIN stamps s ON s.object_cid = i.object_cid
+            JOIN processed_stamps p ON p.stamp_id = s.id
+                AND p.kafka_partition = i.kafka_partition AND p.kafka_offset = i.kafka_offset
+            JOIN batches b ON b.id = p.batch_id AND b.listener = $5 AND b.topic = $6
+            ORDER BY b.id";
+        let Self { ids, partitions, offsets, batches, listener, topic, triggers, .. } = self;
+        let statement = client.prepare_cached(SQL).await?;
+        let parameters: [&(dyn ToSql + Sync); 6] = [ids, partitions, offsets, batches, listener, topic];
+        for row in client.query(&statement, &parameters).await? {
+            let won = &mut processed.won[row.try_get::<_, i64>(0)? as usize - 1];
+            if won.is_some() {
+                continue;
+            }
+            *won = row.try_get(1)?;
+            let (id, index, size): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+            let trigger = triggers[index as usize];
+            // In order of the batches, so the members of one come together.
+            if processed.batches.last().is_none_or(|last| last.id != id) {
+                processed.batches.push(MadeBatch { id, trigger, size: size as usize });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The statement that processes batches.
+fn statement() -> String {
+    format!(
+        r#"
+        WITH input AS MATERIALIZED (
+            SELECT * FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int4[], $5::int8[], $6::int4[])
+                WITH ORDINALITY
+                AS i (object_cid, time_tolerance, created_date, kafka_partition, kafka_offset, batch, ordinal)
+            WHERE {DURABLE}
+        ), known AS MATERIALIZED (
+            SELECT i.ordinal, s.id AS stamp_id FROM input i JOIN stamps s ON s.object_cid = i.object_cid
+        ), locked AS MATERIALIZED (
+            SELECT k.ordinal, p.stamp_id
+            FROM known k JOIN pending_stamps p ON p.stamp_id = k.stamp_id
+            ORDER BY p.stamp_id FOR UPDATE OF p
+        ), taken AS (
+            DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
+            RETURNING l.ordinal, l.stamp_id, p.kafka_partition AS own_partition, p.kafka_offset AS own_offset
+        ), made AS (
+            INSERT INTO stamps (object_cid, time_tolerance, created_date)
+            SELECT i.object_cid, i.time_tolerance, i.created_date
+            FROM input i LEFT JOIN known k ON k.ordinal = i.ordinal
+            WHERE k.ordinal IS NULL
+            ORDER BY i.object_cid COLLATE "C"
+            ON CONFLICT (object_cid) DO NOTHING
+            RETURNING object_cid, id
+        ), won AS MATERIALIZED (
+            SELECT t.stamp_id, t.own_partition, t.own_offset, i.* FROM taken t JOIN input i ON i.ordinal = t.ordinal
+            UNION ALL
+            SELECT m.id, NULL, NULL, i.* FROM made m JOIN input i ON i.object_cid = m.object_cid
+        ), sized AS MATERIALIZED (
+            SELECT batch, count(*)::int4 AS size FROM won GROUP BY batch ORDER BY batch
+        ), numbered AS MATERIALIZED (
+            SELECT batch, size, nextval('batches_id_seq') AS id FROM sized
+        ), batched AS (
+            INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
+            SELECT id, ($7::text[])[batch + 1], size, $8, $9, clock_timestamp() FROM numbered
+            RETURNING processed_at
+        ), joined AS (
+            INSERT INTO processed_stamps
+                (stamp_id, batch_id, time_tolerance, created_date, kafka_partition, kafka_offset)
+            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date,
+                coalesce(w.own_partition, w.kafka_partition), coalesce(w.own_offset, w.kafka_offset)
+            FROM won w JOIN numbered n ON n.batch = w.batch
+            ORDER BY w.stamp_id
+        )
+        SELECT
+            ARRAY(SELECT ordinal FROM won),
+            ARRAY(SELECT batch FROM numbered ORDER BY batch),
+            ARRAY(SELECT id FROM numbered ORDER BY batch),
+            ARRAY(SELECT size FROM numbered ORDER BY batch),
+            (SELECT max(processed_at) FROM batched)"#
+    )
+}

@@ -1,0 +1,10 @@
+//! All SQL on a real PostgreSQL, and the way of users' records from a real Kafka.
+
+mod crashes;
+mod durability;
+mod messages;
+mod migrations;
+mod replays;
+mod stamps;
+mod tls;
+mod values;

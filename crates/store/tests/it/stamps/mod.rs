@@ -1,0 +1,5 @@
+//! Stamps from their intake to their batches.
+
+mod intake;
+mod processing;
+mod sweeps;

@@ -1,0 +1,172 @@
+//! The statement that processes batches: who wins, and that nobody deadlocks.
+
+use domain::batch::heart::Failure;
+use domain::batch::policy::Trigger;
+use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
+use store::stamps::processing::Processed;
+use store::stamps::{intake, processing};
+use test_support::{TestDatabase, eventually};
+
+use crate::values::{batches, numbered};
+
+fn wins(processed: &Processed) -> Vec<bool> {
+    processed.won.iter().map(Option::is_some).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
+
+    let first = processing::process(&pool, &batches(["b", "a"], 2, &[MinBatchSize]), "one", "t", false).await;
+    let first = first.expect("processed");
+    assert_eq!(wins(&first), [true, true]);
+    // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
+    let again = batches(["a", "b", "c", "a", "new"], 2, &[MinBatchSize, MinBatchSize, Deadline]);
+    let again = processing::process(&pool, &again, "two", "t", false).await;
+    let again = again.expect("processed");
+    assert_eq!(wins(&again), [false, false, true, false, true]);
+    let made: Vec<(Trigger, usize)> = again.batches.iter().map(|batch| (batch.trigger, batch.size)).collect();
+    assert_eq!(made, [(MinBatchSize, 1), (Deadline, 1)]);
+
+    assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
+    assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
+    assert_eq!(database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'").await, 4);
+    let processed = processing::processed_among(&pool, &["a", "c", "nobody"]).await.expect("looked up");
+    assert_eq!(processed.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadlock() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    let ids: Vec<String> = (0..300).map(|id| format!("cid-{id:03}")).collect();
+    // Half of them are ours, half another producer's.
+    let ours: Vec<&str> = ids.iter().step_by(2).map(String::as_str).collect();
+    intake::store(&pool, owner, &numbered(1, &ours)).await.expect("stored");
+
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let (pool, ids) = (database.pool(), ids.clone());
+        writers.push(tokio::spawn(async move {
+            let forwards = ids.iter().map(String::as_str);
+            let triggers = [MinBatchSize; 30];
+            let order = if writer % 2 == 0 {
+                batches(forwards, 10, &triggers)
+            } else {
+                batches(forwards.rev(), 10, &triggers)
+            };
+            let result = processing::process(&pool, &order, "w", "t", false).await;
+            result.expect("no deadlock").won.iter().flatten().count()
+        }));
+    }
+    let mut won = 0;
+    for writer in writers {
+        won += writer.await.expect("no panic");
+    }
+    assert_eq!(won, 300);
+    assert_eq!(database.number("SELECT sum(size)::bigint FROM batches").await, 300);
+    assert_eq!(
+        database.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").await,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_these_very_records() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = intake::register(&pool).await.expect("an owner");
+    intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
+    let triggers = [MinBatchSize, Deadline];
+    let three = batches(["a", "b", "c"], 2, &triggers);
+    // Its answer is lost, so to say.
+    let lost = processing::process(&pool, &three, "one", "t", false).await.expect("processed");
+
+    let told = processing::process(&pool, &three, "one", "t", true).await.expect("asked");
+    assert_eq!(wins(&told), [true; 3]);
+    assert_eq!((told.won[2], told.batches), (lost.won[2], lost.batches));
+    assert!(told.clock.is_none(), "nothing was made now");
+
+    // What is new is processed beside it.
+    let mut more = batches(["a", "b", "c", "d"], 2, &triggers);
+    let told = processing::process(&pool, &more, "one", "t", true).await.expect("asked");
+    assert_eq!(wins(&told), [true; 4]);
+    assert_eq!(told.batches.len(), 3);
+
+    for member in more.iter_mut().flat_map(|batch| &mut batch.members) {
+        member.offset += 10;
+    }
+    let others = [
+        ("two", "t", &three, true),
+        ("one", "u", &three, true),
+        ("one", "t", &more, true),
+        ("one", "t", &three, false),
+    ];
+    for (listener, topic, batches, after_lost_answer) in others {
+        let told = processing::process(&pool, batches, listener, topic, after_lost_answer).await;
+        let told = told.expect("asked");
+        assert!(!wins(&told).contains(&true), "{listener} {topic} {after_lost_answer}");
+        assert_eq!(told.batches, []);
+    }
+    assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_the_last_one() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    processing::warm_up(&pool).await.expect("warm");
+    // What a session has run last, as the server tells it.
+    let warm = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND query LIKE '%JOIN processed_stamps p ON%' AND pid <> pg_backend_pid()";
+    assert_eq!(database.number(warm).await, 4);
+    assert_eq!(pool.connections(), (0, 4, 0));
+    for _ in 0..5 {
+        store::clock::ClockSample::of(&pool).await.expect("the time");
+    }
+    assert_eq!(database.number(warm).await, 3, "one of them has been used since");
+    assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_says_what_the_database_refuses_and_leaves_nothing_behind() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    database.refuse("stamps", "NEW.object_cid = 'bad'", "22000").await;
+    let probe = async |ids: &[&str]| {
+        let [batch] = &batches(ids.iter().copied(), ids.len(), &[Deadline])[..] else { unreachable!() };
+        processing::probe(&pool, &batch.members, "one", "t").await.map_err(|error| error.failure())
+    };
+    assert_eq!(probe(&["a", "b"]).await, Ok(()));
+    assert_eq!(probe(&["a", "bad"]).await, Err(Failure::Data));
+    assert_eq!(probe(&["a"]).await, Ok(()), "the connection serves as before");
+    for table in ["stamps", "processed_stamps", "batches"] {
+        assert_eq!(database.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_that_somebody_else_stores_meanwhile_is_won_and_not_left_to_its_row() {
+    let database = TestDatabase::new().await;
+    let holder = database.connect().await;
+    let store =
+        "BEGIN; INSERT INTO stamps (object_cid, time_tolerance, created_date) VALUES ('a', 20, now());
+                 INSERT INTO pending_stamps
+                     (stamp_id, due_at, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
+                 SELECT id, now() + interval '20 min', 't', 0, 7, 1 FROM stamps";
+    holder.batch_execute(store).await.expect("stored, and not committed");
+    let pool = database.pool();
+    let near = tokio::spawn(async move {
+        processing::process(&pool, &batches(["a"], 1, &[Deadline]), "one", "t", false).await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("it waits for the row", || database.number(waits), |count| *count == 1).await;
+    holder.batch_execute("COMMIT").await.expect("committed");
+    assert_eq!(wins(&near.await.expect("no panic").expect("processed")), [true]);
+    assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
+}
