@@ -23,12 +23,12 @@ use store::stamps::processing;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::consumer::{Channels, Consumer};
 use crate::messages;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::shell;
-use crate::writer::Writer;
+use crate::stamps::consumer::{Channels, Consumer};
+use crate::stamps::shell;
+use crate::stamps::writer::Writer;
 
 /// Chunks between the poll thread and the heart.
 const CHUNKS: usize = 4;

@@ -1,28 +1,19 @@
 //! Takes stamp events from Kafka and processes them in batches, none later than its sender allowed; and stores users'
 //! messages, beside the stamps and independent of them.
 //!
-//! ```text
-//! consumer (one thread polls) ─► record (decode) ─► shell ◄─► heart (decides) ─► writer ─► PostgreSQL
-//!                                                └─ frontier ─► consumer (offset commit)
-//!
-//! messages (another thread polls) ─► platform::messages ─► PostgreSQL
-//! ```
+//! * [`app`]: which parts there are, how they start and in which order they stop.
+//! * `stamps`: from Kafka's records to batches; `messages`: from users' topics to rows.
+//! * `group`: what both do as members of a consumer group.
+//! * `dlq`: the commands that work on dead letters.
+//! * [`settings`], `metrics`, `stall`, [`cli`]: the environment, the counts, what takes too long, and the commands.
 
 pub mod app;
 pub mod cli;
 
-mod consumer;
 mod dlq;
-mod made_again;
+mod group;
 mod messages;
 mod metrics;
-mod poisoned;
-mod polling;
-mod record;
-mod reread;
-mod screening;
 pub mod settings;
-mod shell;
 mod stall;
-mod text;
-mod writer;
+mod stamps;

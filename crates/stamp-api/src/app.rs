@@ -23,18 +23,18 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::auth::Auth;
-use crate::check::Checker;
-use crate::connections::Connections;
-use crate::intake::Intake;
-use crate::keeper::{self, Complaint};
+use crate::http::application::{Shared, application};
+use crate::http::connections::Connections;
+use crate::http::state::{AppState, OpenIntake};
+use crate::messages::check::Checker;
+use crate::messages::sender::Sender;
 use crate::metrics::Metrics;
-use crate::outbox::{Outbox, Wanted};
-use crate::relay::{Packing, Publisher, publish};
-use crate::routes::state::{AppState, OpenIntake};
-use crate::routes::{Shared, application};
-use crate::sender::Sender;
 use crate::settings::Settings;
-use crate::sweeper;
+use crate::stamps::intake::Intake;
+use crate::stamps::outbox::{Outbox, Wanted};
+use crate::stamps::owners::{self, Complaint};
+use crate::stamps::relay::{Packing, Publisher, publish};
+use crate::stamps::sweeper;
 
 /// A head takes less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -186,7 +186,7 @@ async fn run_intake(
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
     let shown =
-        keeper::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
+        owners::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
     background.spawn(shown);
     let sweeper = Arc::clone(&relay.publishers[1]);
     background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
@@ -212,7 +212,7 @@ async fn run_intake(
     outbox.tell(Event::Stop);
     relay.stop(settings.process.shutdown_timeout / 4).await?;
     background.join_all().await;
-    keeper::abandon(&outbox, database).await;
+    owners::abandon(&outbox, database).await;
     Ok(())
 }
 
@@ -242,7 +242,7 @@ impl Relay {
         for (publisher, events) in publishers.iter().zip([wanted.together, wanted.alone]) {
             parts.spawn(publish(Arc::clone(publisher), events, closed.clone()));
         }
-        parts.spawn(keeper::keep(Arc::clone(outbox), database.clone(), wanted.database, closed.clone()));
+        parts.spawn(owners::keep(Arc::clone(outbox), database.clone(), wanted.database, closed.clone()));
         Ok(Self { publishers, parts, closed })
     }
 

@@ -9,8 +9,8 @@ use store::dead_letters::queries::{self, Filter, Summary};
 use store::readiness::require_database;
 
 use super::output::{Output, line, object};
+use super::terminal::escaped;
 use super::time;
-use crate::text::escaped;
 
 /// Lists dead letters, the newest first.
 #[derive(Debug, Args)]

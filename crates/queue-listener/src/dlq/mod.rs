@@ -9,6 +9,7 @@ mod publisher;
 mod purge;
 mod replay;
 mod show;
+mod terminal;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};

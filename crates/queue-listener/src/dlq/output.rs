@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use crate::text::json_line;
+use super::terminal::json_line;
 
 /// Where a command prints.
 #[derive(Debug, Clone, Copy)]

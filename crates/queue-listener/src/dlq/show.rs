@@ -9,7 +9,7 @@ use store::dead_letters::queries::{self, Filter, Stored};
 use store::readiness::require_database;
 
 use super::output::{self, Output, line, shown};
-use crate::text::escaped;
+use super::terminal::escaped;
 
 /// Shows everything about one dead letter.
 ///

@@ -11,8 +11,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 
-use crate::made_again::FirstRead;
-use crate::polling::commit;
+use crate::group::member::commit;
+use crate::group::recreated::FirstRead;
 
 /// A topic and the number of a partition.
 pub(super) type Partition = (String, i32);

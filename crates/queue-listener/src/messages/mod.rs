@@ -25,8 +25,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::poller::Poller;
+use crate::group::member::CLOSE_PATIENCE;
 use crate::metrics::Metrics;
-use crate::polling::CLOSE_PATIENCE;
 
 /// The names of users' topics, as `domain::message::topic_of` writes them: canonical uuids and nothing else.
 const USERS_TOPICS: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";

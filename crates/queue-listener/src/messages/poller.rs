@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::callbacks::{Callbacks, Read};
 use super::patience::{Unwritable, patiently};
 use super::{Parts, watch};
+use crate::group::member::{
+    CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member,
+};
 use crate::metrics::Metrics;
-use crate::polling::{CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member};
 
 /// How often the thread looks after what no record brings up.
 const PERIOD: Duration = Duration::from_secs(1);

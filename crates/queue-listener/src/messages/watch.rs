@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 
 use super::callbacks::Callbacks;
-use crate::made_again::{self, Findings, FirstRead};
+use crate::group::recreated::{self, Findings, FirstRead};
 
 /// How often the topics are looked at. It is one question about all of them.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<Callbacks>) {
 }
 
 fn look(client: &BaseConsumer, kafka: &ClientConfig, callbacks: &Callbacks, first_reads: Vec<FirstRead>) {
-    let Findings { made_again, raised } = made_again::find(client, kafka, first_reads);
+    let Findings { made_again, raised } = recreated::find(client, kafka, first_reads);
     for first in raised {
         callbacks.remember(first);
     }

@@ -1,12 +1,6 @@
-//! The listener on a real Kafka and a real PostgreSQL.
+//! The listener on a real Kafka and a real PostgreSQL. The folders mirror those of `src`.
 
-mod batching;
-mod dead_letters;
-mod distant;
 mod dlq;
 mod harness;
 mod messages;
-mod offsets;
-mod poison;
-mod replays;
-mod wire;
+mod stamps;

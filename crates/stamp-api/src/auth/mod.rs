@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use self::settings::AuthSettings;
 use self::token::{TokenError, Verifier};
-use crate::error::ApiError;
-use crate::routes::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
 
 /// The scope to store stamps.
 pub const STAMPS_WRITE: &str = "stamps:write";

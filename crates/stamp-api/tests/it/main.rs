@@ -1,11 +1,9 @@
-//! The API on a real PostgreSQL and a real Kafka.
+//! The API on a real PostgreSQL and a real Kafka. The folders mirror those of `src`.
 
 mod auth;
 mod harness;
-mod hostile;
+mod http;
 mod log;
 mod messages;
-mod outbox;
-mod takeover;
+mod stamps;
 mod tokens;
-mod wire;

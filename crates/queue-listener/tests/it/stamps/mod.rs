@@ -1,0 +1,9 @@
+//! Stamps: from Kafka's records to batches.
+
+mod batching;
+mod dead_letters;
+mod distant;
+mod offsets;
+mod poison;
+mod replays;
+mod wire;

@@ -1,0 +1,130 @@
+//! Cuts connections that stay open without a request, and those whose client does not take its answer.
+//!
+//! The server itself gives the first head of a connection five seconds, and a connection on which nothing comes half
+//! a minute. But once the first byte of a further head has come it waits for the rest of it for ever, and as long for a
+//! client that does not read; that is what this looks after.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::rt::net::TcpStream;
+use socket2::{SockRef, Socket};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::body::Holding;
+
+/// How often connections are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+/// From the head of a request to the last byte of its answer: far longer than any takes on a line of a mobile phone.
+const BUSY_LIMIT: Duration = Duration::from_secs(120);
+
+/// All connections that are open.
+#[derive(Debug)]
+pub struct Connections {
+    /// How long a connection may be without a request.
+    idle_limit: Duration,
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, Weak<Connection>>>,
+}
+
+/// One of them, as long as the server holds it.
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    /// A second handle of the server's socket.
+    socket: Socket,
+    /// When it is cut.
+    until: Mutex<Instant>,
+    all: Arc<Connections>,
+}
+
+impl Connections {
+    /// None yet. `idle_limit`: how long one may be without a request.
+    pub fn new(idle_limit: Duration) -> Self {
+        Self { idle_limit, last: AtomicU64::default(), open: Mutex::default() }
+    }
+
+    /// Takes a connection in: for [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
+    pub fn enter(self: &Arc<Self>, stream: &dyn Any, data: &mut Extensions) {
+        // Without a second handle the server's own limits have to do.
+        let Some(socket) =
+            stream.downcast_ref::<TcpStream>().and_then(|it| SockRef::from(it).try_clone().ok())
+        else {
+            return;
+        };
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let until = Mutex::new(Instant::now() + self.idle_limit);
+        let connection = Arc::new(Connection { number, socket, until, all: Arc::clone(self) });
+        self.open().insert(number, Arc::downgrade(&connection));
+        data.insert(connection);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Cuts what has been idle or busy for too long, until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+            let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+            for connection in open {
+                connection.cut_if_late();
+            }
+        }
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    fn allow(&self, time: Duration) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+    }
+
+    fn cut_if_late(&self) {
+        if *self.until.lock().unwrap_or_else(PoisonError::into_inner) < Instant::now() {
+            // The other side may have closed it already.
+            let _closed = self.socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.all.open().remove(&self.number);
+    }
+}
+
+/// A request that is under way, until its answer is sent.
+struct UnderWay(Arc<Connection>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.allow(self.0.all.idle_limit);
+    }
+}
+
+/// Notes when a connection's request begins and its answer is sent.
+///
+/// # Errors
+/// Only what `next` fails with.
+pub async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+    let Some(connection) = request.conn_data::<Arc<Connection>>().cloned() else {
+        return next.call(request).await;
+    };
+    connection.allow(BUSY_LIMIT);
+    let under_way = UnderWay(connection);
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: under_way })))
+}

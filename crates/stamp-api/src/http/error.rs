@@ -1,0 +1,304 @@
+//! The one map from errors to HTTP: `application/problem+json` (RFC 9457).
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use domain::message::IS_ACTIVE;
+use domain::stamp::{FieldErrors, MalformedJson, OBJECT_CID, RepeatedField};
+use serde::Serialize;
+use store::{DatabaseError, ErrorClass};
+
+use crate::auth::token::TokenError;
+use crate::messages::check::CheckError;
+use crate::messages::sender::SendError;
+
+/// Where a problem needs no explanation beyond its status (RFC 9457, section 4.2.1).
+const ABOUT_BLANK: &str = "about:blank";
+const PROBLEM_JSON: &str = "application/problem+json";
+/// Long enough for a failover to have moved on, short enough for nobody to notice.
+const RETRY_AFTER_SECS: &str = "1";
+
+/// Challenges of RFC 6750, section 3. A realm, because a scheme has at least one parameter there.
+const CHALLENGE: &str = r#"Bearer realm="stamp-api""#;
+
+/// A request that was not served. What it prints is for the client; its source is for the log alone.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Fields with wrong values.
+    #[error("The request has invalid fields.")]
+    InvalidFields(#[from] FieldErrors),
+    /// A body that is not what its content type says.
+    #[error("{0}")]
+    MalformedBody(String),
+    /// No token that can be trusted.
+    #[error(transparent)]
+    Unauthorized(#[from] TokenError),
+    /// A token that does not reach this far.
+    #[error("This needs a token with the scope {scope}.")]
+    InsufficientScope {
+        /// The scope that is missing.
+        scope: &'static str,
+    },
+    /// What is another user's.
+    #[error("This belongs to another user.")]
+    Forbidden,
+    /// A path that leads nowhere, or to something that does not exist.
+    #[error("There is nothing here.")]
+    NotFound,
+    /// A path that exists, with a method that it does not have.
+    #[error("This resource takes {allow}.")]
+    MethodNotAllowed {
+        /// The methods it has.
+        allow: &'static str,
+    },
+    /// A stamp that is there already.
+    #[error("A stamp with this object_cid exists.")]
+    Duplicate {
+        /// The path of the one that is there.
+        location: String,
+    },
+    /// A message that is to be deleted and was not put into the trash.
+    #[error("This message lies in the inbox, and only what lies in the trash is deleted.")]
+    InInbox,
+    /// A body that did not arrive in time.
+    #[error("The body took longer than {seconds} seconds.")]
+    BodyTimeout {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A body that is too long.
+    #[error("The body is longer than {max_bytes} bytes.")]
+    BodyTooLarge {
+        /// The longest that is taken.
+        max_bytes: usize,
+    },
+    /// A body in a form that is not read.
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    /// What is needed is away. Whether something was stored is not known.
+    #[error("The service can't do this at the moment; try again.")]
+    Unavailable(#[source] anyhow::Error),
+    /// A mistake of ours.
+    #[error("The service failed.")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// The document that a client gets.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: String,
+    /// One list of sentences per field, beside the others.
+    #[serde(flatten)]
+    fields: &'a FieldErrors,
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::InvalidFields(_) | Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope { .. } | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Duplicate { .. } | Self::InInbox => StatusCode::CONFLICT,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::Unauthorized(error) => {
+                let code = if error.is_of_a_token() { r#", error="invalid_token""# } else { "" };
+                response.insert_header((header::WWW_AUTHENTICATE, format!("{CHALLENGE}{code}")));
+            }
+            Self::InsufficientScope { scope } => {
+                let challenge = format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{scope}""#);
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+            }
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, *allow));
+            }
+            Self::Duplicate { location } => {
+                response.insert_header((header::LOCATION, location.as_str()));
+            }
+            Self::Unavailable(_) => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECS));
+            }
+            // What is left of the body would be read as the next request.
+            Self::BodyTimeout { .. } | Self::BodyTooLarge { .. } => {
+                response.force_close();
+            }
+            _ => {}
+        }
+        response.content_type(PROBLEM_JSON).json(Problem {
+            r#type: ABOUT_BLANK,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            fields: &self.fields(),
+        })
+    }
+}
+
+impl ApiError {
+    fn fields(&self) -> FieldErrors {
+        match self {
+            Self::InvalidFields(errors) => errors.clone(),
+            Self::Duplicate { .. } => {
+                FieldErrors::of(OBJECT_CID, "stamp with this object_cid already exists.")
+            }
+            Self::InInbox => FieldErrors::of(IS_ACTIVE, "Put the message into the trash first."),
+            _ => FieldErrors::default(),
+        }
+    }
+}
+
+impl From<RepeatedField> for ApiError {
+    fn from(repeated: RepeatedField) -> Self {
+        Self::InvalidFields(repeated.into())
+    }
+}
+
+impl From<MalformedJson> for ApiError {
+    fn from(error: MalformedJson) -> Self {
+        match error {
+            MalformedJson::Repeated(repeated) => repeated.into(),
+            malformed => Self::MalformedBody(malformed.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        match error.class() {
+            ErrorClass::Transient => Self::Unavailable(error.into()),
+            ErrorClass::Data | ErrorClass::Fatal => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<CheckError> for ApiError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Database(error) => error.into(),
+            CheckError::Lost => Self::Internal(error.into()),
+            error => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+/// Returns why a request failed, in one line for the log, if there is more to say than the client was told.
+pub fn cause(error: &actix_web::Error) -> Option<String> {
+    match error.as_error::<ApiError>()? {
+        ApiError::Unavailable(source) | ApiError::Internal(source) => Some(format!("{source:#}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use anyhow::anyhow;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn document(error: &ApiError) -> Value {
+        let body = to_bytes(error.error_response().into_body()).await.expect("a body in memory");
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    #[actix_web::test]
+    async fn every_error_has_its_status_and_headers() {
+        let errors = [
+            (ApiError::InvalidFields(FieldErrors::of(OBJECT_CID, "No.")), 400, None),
+            (ApiError::MalformedBody("The JSON is malformed.".to_owned()), 400, None),
+            (
+                ApiError::Unauthorized(TokenError::Missing),
+                401,
+                Some(("www-authenticate", r#"Bearer realm="stamp-api""#)),
+            ),
+            (
+                ApiError::Unauthorized(TokenError::Expired),
+                401,
+                Some(("www-authenticate", r#"Bearer realm="stamp-api", error="invalid_token""#)),
+            ),
+            (
+                ApiError::InsufficientScope { scope: "a:b" },
+                403,
+                Some((
+                    "www-authenticate",
+                    r#"Bearer realm="stamp-api", error="insufficient_scope", scope="a:b""#,
+                )),
+            ),
+            (ApiError::Forbidden, 403, None),
+            (ApiError::NotFound, 404, None),
+            (ApiError::MethodNotAllowed { allow: "GET, HEAD" }, 405, Some(("allow", "GET, HEAD"))),
+            (
+                ApiError::Duplicate { location: "/v1/stamps/a%2Fb".to_owned() },
+                409,
+                Some(("location", "/v1/stamps/a%2Fb")),
+            ),
+            (ApiError::InInbox, 409, None),
+            (ApiError::BodyTimeout { seconds: 10 }, 408, None),
+            (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
+            (ApiError::UnsupportedMediaType("Use JSON."), 415, None),
+            (ApiError::Unavailable(anyhow!("canary")), 503, Some(("retry-after", "1"))),
+            (ApiError::Internal(anyhow!("canary")), 500, None),
+        ];
+        for (error, status, expected) in errors {
+            let response = error.error_response();
+            assert_eq!(response.status().as_u16(), status, "{error:?}");
+            let closes = response.head().connection_type() == actix_web::http::ConnectionType::Close;
+            assert_eq!(closes, matches!(status, 408 | 413), "{error:?}");
+            let headers = response.headers();
+            assert_eq!(headers.get("content-type").expect("a type"), PROBLEM_JSON);
+            if let Some((name, value)) = expected {
+                assert_eq!(headers.get(name).expect(name), value);
+            }
+            let document = document(&error).await;
+            assert_eq!((&document["type"], &document["status"]), (&json!(ABOUT_BLANK), &json!(status)));
+            assert!(document["title"].is_string() && document["detail"].is_string(), "{document}");
+            assert!(!document.to_string().contains("canary"), "{document}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn field_errors_stand_beside_the_members_of_a_problem() {
+        let mut errors = FieldErrors::of(OBJECT_CID, "This field is required.");
+        errors.push("time_tolerance", "A valid integer is required.");
+        let document = document(&errors.into()).await;
+        assert_eq!(
+            document,
+            json!({
+                "type": "about:blank",
+                "title": "Bad Request",
+                "status": 400,
+                "detail": "The request has invalid fields.",
+                "object_cid": ["This field is required."],
+                "time_tolerance": ["A valid integer is required."],
+            })
+        );
+    }
+
+    #[test]
+    fn the_log_is_told_what_the_client_is_not() {
+        let unavailable = ApiError::Unavailable(anyhow!("refused").context("can't connect"));
+        assert_eq!(cause(&unavailable.into()).as_deref(), Some("can't connect: refused"));
+        assert_eq!(cause(&ApiError::NotFound.into()), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP: what clients can ask for, and what surrounds every request.
+//!
+//! * [`routes`]: one file per resource; [`application`] puts them together.
+//! * [`body`], [`query`]: reading what a request carries; [`error`]: the one map to statuses.
+//! * [`connections`]: cuts those that only stay open; [`request_id`]: what every request carries.
+//! * [`state`]: what the routes share.
+
+pub mod application;
+pub mod body;
+pub mod connections;
+pub mod error;
+pub mod query;
+pub mod request_id;
+pub mod routes;
+pub mod state;
+#[cfg(test)]
+mod tests;

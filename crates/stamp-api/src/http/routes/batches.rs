@@ -1,0 +1,73 @@
+//! Batches that were processed.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use domain::stamp::format_date;
+use serde::Serialize;
+use store::stamps::batches::{self, BatchRow};
+use store::stamps::states::StampState;
+
+use super::stamps::StampBody;
+use crate::auth::StampReader;
+use crate::http::application::{READ, read, resource};
+use crate::http::error::ApiError;
+use crate::http::state::AppState;
+
+/// Adds `/v1/batches/{id}`.
+pub fn configure(config: &mut web::ServiceConfig) {
+    let patterns = ["/v1/batches/{id}", "/v1/batches/{id}/"];
+    config.service(resource("/v1/batches/{id}", patterns, READ).route(web::route().guard(read()).to(show)));
+}
+
+/// A batch with its stamps.
+#[derive(Serialize)]
+struct BatchBody {
+    id: i64,
+    trigger: String,
+    size: i32,
+    listener: String,
+    processed_at: String,
+    stamps: Vec<StampBody>,
+}
+
+impl BatchBody {
+    fn new(batch: BatchRow, stamps: Vec<StampState>) -> Self {
+        Self {
+            id: batch.id,
+            trigger: batch.trigger,
+            size: batch.size,
+            listener: batch.listener,
+            processed_at: format_date(batch.processed_at),
+            stamps: stamps.into_iter().map(StampBody::from).collect(),
+        }
+    }
+}
+
+async fn show(
+    _: StampReader,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound)?;
+    let (batch, stamps) = batches::find(&state.database, id).await?.ok_or(ApiError::NotFound)?;
+    Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))
+}
+
+/// Reads plain digits: no sign, nothing that a `bigint` can't hold.
+fn batch_id(text: &str) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_number_or_leads_nowhere() {
+        assert_eq!(batch_id("42"), Some(42));
+        assert_eq!(batch_id("9223372036854775807"), Some(i64::MAX));
+        for text in ["", "-1", "+1", "1.0", "9223372036854775808", "1 OR 1=1", "\u{0661}"] {
+            assert_eq!(batch_id(text), None, "{text:?}");
+        }
+    }
+}

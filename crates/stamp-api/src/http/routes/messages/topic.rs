@@ -1,0 +1,52 @@
+//! Sending a message to a user's topic, and storing what is in it.
+
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{MessageBody, own, uuid};
+use crate::auth::{Caller, MESSAGES_SEND};
+use crate::http::body::{Body, BodyLimits};
+use crate::http::error::ApiError;
+use crate::messages::check::Checker;
+use crate::messages::sender::{Sender, Sent};
+
+/// Where a message was sent to.
+#[derive(Serialize)]
+struct SentBody {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    key: String,
+}
+
+/// What a check has stored.
+#[derive(Serialize)]
+struct CheckedBody {
+    created: usize,
+    messages: Vec<MessageBody>,
+}
+
+pub(super) async fn send(
+    caller: Caller,
+    sender: web::Data<Sender>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let user = uuid(&request, "user")?;
+    caller.require_scope(MESSAGES_SEND)?;
+    let body = Body::read(&request, payload, BodyLimits::ONE_MESSAGE).await?;
+    let message = body.message_fields()?.parse()?;
+    let Sent { topic, partition, offset, key } = sender.send(user, &message).await?;
+    Ok(HttpResponse::Created().json(SentBody { topic, partition, offset, key }))
+}
+
+pub(super) async fn check(
+    caller: Caller,
+    checker: web::Data<Checker>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let checked = checker.check(own(&request, &caller)?).await?;
+    let messages = checked.messages.into_iter().map(MessageBody::from).collect();
+    Ok(HttpResponse::Ok().json(CheckedBody { created: checked.created, messages }))
+}

@@ -1,0 +1,6 @@
+//! What clients can ask for, one file per resource.
+
+pub mod batches;
+pub mod health;
+pub mod messages;
+pub mod stamps;

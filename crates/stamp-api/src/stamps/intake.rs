@@ -1,0 +1,197 @@
+//! Group commit: requests that come while a transaction is under way share the next one.
+//!
+//! Each request is answered once its stamp is durable in PostgreSQL together with its place in the outbox, which is
+//! told of it then.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::outbox::{Event, Lane, OwnerId};
+use domain::stamp::Stamp;
+use store::Database;
+use store::clock::PostgresClock;
+use store::stamps::intake::{Numbered, Stored, store};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::stamps::outbox::Outbox;
+
+/// Transactions at the same time: past two the processor, not the database, is what they compete for.
+pub const COMMITTERS: usize = 2;
+/// Stamps in one transaction.
+const GROUP: usize = 1_000;
+/// Requests that may wait for a transaction.
+const QUEUE: usize = 10_000;
+/// How long to wait for an owner: a row is made in milliseconds, and who waits longer has no time left to store.
+const OWNER_LIMIT: Duration = Duration::from_secs(1);
+/// An answer is due within two seconds.
+const ANSWER_LIMIT: Duration = Duration::from_millis(1_900);
+
+/// Why a stamp was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// There is a stamp with this `object_cid` already.
+    #[error("a stamp with this object_cid exists")]
+    Duplicate,
+    /// The stamp is not stored or, where an answer was lost, not known to be.
+    #[error("the database does not answer in time")]
+    Unavailable,
+}
+
+type Answer = Result<(), IntakeError>;
+
+struct Request {
+    stamp: Stamp,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Takes stamps in. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Intake {
+    /// Starts the committers. They end, every answer given, once all clones of the intake are dropped.
+    pub fn start(
+        database: &Database,
+        clock: &Arc<PostgresClock>,
+        outbox: &Arc<Outbox>,
+    ) -> (Self, JoinSet<()>) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let requests = Arc::new(Mutex::new(requests));
+        let mut committers = JoinSet::new();
+        for lane in 0..COMMITTERS {
+            let committer = Committer {
+                lane,
+                database: database.clone(),
+                clock: Arc::clone(clock),
+                outbox: Arc::clone(outbox),
+            };
+            committers.spawn(committer.run(Arc::clone(&requests)));
+        }
+        (Self { requests: sender }, committers)
+    }
+
+    /// How many stamps wait for a committer.
+    pub fn queued(&self) -> usize {
+        QUEUE - self.requests.capacity()
+    }
+
+    /// Stores a stamp with its place in the outbox.
+    ///
+    /// # Errors
+    /// If there is one with this id, or the database is away or overloaded.
+    pub async fn submit(&self, stamp: Stamp) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
+        match tokio::time::timeout(ANSWER_LIMIT, answered).await {
+            Ok(Ok(answer)) => answer,
+            _ => Err(IntakeError::Unavailable),
+        }
+    }
+}
+
+struct Committer {
+    /// Under an owner of its own: two that lock one row together cost the database a multixact for each commit.
+    lane: Lane,
+    database: Database,
+    clock: Arc<PostgresClock>,
+    outbox: Arc<Outbox>,
+}
+
+impl Committer {
+    async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Request>>>) {
+        loop {
+            let mut group = Vec::new();
+            if requests.lock().await.recv_many(&mut group, GROUP).await == 0 {
+                return;
+            }
+            // Whoever asked has stopped waiting, with a 503: don't store what they may send again.
+            group.retain(|request| !request.answer.is_closed());
+            self.commit(group).await;
+        }
+    }
+
+    async fn commit(&self, group: Vec<Request>) {
+        let (rows, waiting) = refuse_repeats(group);
+        if rows.is_empty() {
+            return;
+        }
+        let Some((owner, accepted, rows)) = self.store(rows).await else {
+            for answer in waiting {
+                reply(answer, Err(IntakeError::Unavailable));
+            }
+            return;
+        };
+        let mut stored = Vec::with_capacity(rows.len());
+        let mut answers = Vec::with_capacity(rows.len());
+        for (row, answer) in rows.into_iter().zip(waiting) {
+            let is_new = accepted.contains(&row.seq);
+            answers.push((answer, if is_new { Ok(()) } else { Err(IntakeError::Duplicate) }));
+            if is_new {
+                stored.push((row.seq, row.stamp));
+            }
+        }
+        self.outbox.tell(Event::Stored { owner, rows: stored });
+        for (answer, result) in answers {
+            reply(answer, result);
+        }
+    }
+
+    /// Stores stamps under the lane's owner, or under a new one where that was retired by somebody else. The outbox
+    /// is told of every outcome but the good one.
+    async fn store(&self, stamps: Vec<Stamp>) -> Option<(OwnerId, HashSet<i64>, Vec<Numbered>)> {
+        for _ in 0..2 {
+            let numbered = self.outbox.number(self.lane, stamps.len());
+            let (owner, first) = tokio::time::timeout(OWNER_LIMIT, numbered).await.ok()?;
+            let rows: Vec<Numbered> =
+                stamps.iter().cloned().zip(first..).map(|(stamp, seq)| Numbered { seq, stamp }).collect();
+            match store(&self.database, owner.0, &rows).await {
+                Ok(Stored::Committed { accepted, clock }) => {
+                    self.clock.observe(clock);
+                    return Some((owner, accepted.into_iter().collect(), rows));
+                }
+                Ok(Stored::OwnerRetired) => {
+                    tracing::warn!(
+                        owner = owner.0,
+                        "another process took this outbox over; going on with a new one"
+                    );
+                    self.outbox.tell(Event::OwnerGone(owner));
+                }
+                Err(error) => {
+                    tracing::warn!(error = error.to_string(), stamps = rows.len(), "stamps were not stored");
+                    self.outbox.tell(if error.had_no_effect() {
+                        Event::NotStored(owner)
+                    } else {
+                        Event::StoreUnanswered(owner)
+                    });
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Of requests with the same id in one group the first goes on; the others are repeats, whether the first
+/// is stored now or was stored before.
+fn refuse_repeats(group: Vec<Request>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answer>>) {
+    let mut seen = HashSet::with_capacity(group.len());
+    let (mut stamps, mut waiting) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+    for Request { stamp, answer } in group {
+        if seen.insert(stamp.object_cid().clone()) {
+            stamps.push(stamp);
+            waiting.push(answer);
+        } else {
+            reply(answer, Err(IntakeError::Duplicate));
+        }
+    }
+    (stamps, waiting)
+}
+
+fn reply(answer: oneshot::Sender<Answer>, result: Answer) {
+    // Whoever asked may have gone.
+    let _gone = answer.send(result);
+}

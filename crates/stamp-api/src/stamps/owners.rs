@@ -1,0 +1,179 @@
+//! Keeps the outbox's owners: carries out in the database what the outbox decides, and shows how it stands.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::outbox::{Command, Event, OwnerId, Renewal};
+use domain::stamp::Stamp;
+use store::stamps::backlog::{Backlog, backlog};
+use store::stamps::intake;
+use store::{Database, DatabaseError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::stamps::outbox::{Outbox, PAGE};
+
+/// How often the owners' rows are renewed.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// An owner that is silent for so long is taken for dead.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long giving the outbox up at the end may take.
+const ABANDON_LIMIT: Duration = Duration::from_secs(1);
+/// An event is in Kafka within milliseconds. One that is not after so long is worth a look.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The database spends a tenth of its time at most on telling what waits.
+const SHARE: u32 = 10;
+
+/// Keeps the owners until `stop`, or until a part of it panics.
+pub async fn keep(
+    outbox: Arc<Outbox>,
+    database: Database,
+    mut wanted: mpsc::UnboundedReceiver<Command<Stamp>>,
+    stop: CancellationToken,
+) {
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = beat.tick() => outbox.tell(Event::Beat),
+            Some(command) = wanted.recv() => {
+                under_way.spawn(carry_out(Arc::clone(&outbox), database.clone(), command));
+            }
+            Some(done) = under_way.join_next() => {
+                if done.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn carry_out(outbox: Arc<Outbox>, database: Database, command: Command<Stamp>) {
+    let (event, step) = match command {
+        Command::Register(lane) => {
+            let made = intake::register(&database).await;
+            let owner = made.as_ref().ok().copied().map(OwnerId);
+            (Event::Registered { lane, owner }, failed("make an owner", made))
+        }
+        Command::Renew(marks) => match intake::renew(&database, &plain(&marks)).await {
+            Ok(rows) => {
+                let renewal = |(id, retired)| Renewal { owner: OwnerId(id), retired };
+                (Event::Renewed(rows.into_iter().map(renewal).collect()), None)
+            }
+            error => (Event::NotRenewed, failed("renew the owners", error)),
+        },
+        Command::Retire(owner) => match intake::retire(&database, owner.0).await {
+            Ok(row) => (Event::Retired { owner, gone: row.is_none() }, None),
+            error => (Event::NotRetired(owner), failed("retire an owner", error)),
+        },
+        Command::LookForSilent { except } => {
+            let except: Vec<i64> = except.iter().map(|owner| owner.0).collect();
+            match intake::retire_silent(&database, SILENCE, &except).await {
+                Ok(Some(silent)) => {
+                    tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
+                    let owner = OwnerId(silent.id);
+                    (Event::SilentFound { owner, published_through: silent.published_through }, None)
+                }
+                other => (Event::NoneSilent, failed("look for silent owners", other)),
+            }
+        }
+        Command::ReadPage { owner, above } => {
+            match intake::outbox(&database, owner.0, above, PAGE as i64).await {
+                Ok(rows) => {
+                    let rows = rows.into_iter().map(|row| (row.seq, row.stamp)).collect();
+                    (Event::PageRead { owner, rows }, None)
+                }
+                error => (Event::PageNotRead(owner), failed("read an outbox", error)),
+            }
+        }
+        Command::Forget(owner) => match intake::forget(&database, owner.0).await {
+            Ok(()) => {
+                tracing::info!(owner = owner.0, "a retired owner's outbox is published");
+                (Event::Forgotten(owner), None)
+            }
+            error => (Event::NotForgotten(owner), failed("remove an owner", error)),
+        },
+        // Those have ways of their own.
+        Command::Publish(_) | Command::Abandon(_) => return,
+    };
+    if let Some((step, error)) = step {
+        tracing::warn!(error = error.to_string(), "waiting for PostgreSQL to {step}");
+    }
+    outbox.tell(event);
+}
+
+fn failed<T>(step: &'static str, result: Result<T, DatabaseError>) -> Option<(&'static str, DatabaseError)> {
+    result.err().map(|error| (step, error))
+}
+
+fn plain(marks: &[(OwnerId, i64)]) -> Vec<(i64, i64)> {
+    marks.iter().map(|(owner, mark)| (owner.0, *mark)).collect()
+}
+
+/// The end of a process's outbox: the marks are stored, and what lies above is anybody's.
+pub async fn abandon(outbox: &Outbox, database: &Database) {
+    let marks = plain(&outbox.end());
+    let abandoned = tokio::time::timeout(ABANDON_LIMIT, intake::abandon(database, &marks)).await;
+    if !matches!(abandoned, Ok(Ok(()))) {
+        tracing::warn!("the outbox can't be given up; it is taken over after a few seconds of silence");
+    }
+}
+
+/// What is wrong with the outbox, for `/readyz`.
+#[derive(Debug, Default)]
+pub struct Complaint(Mutex<Option<String>>);
+
+impl Complaint {
+    /// Returns it, if anything is wrong.
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, complaint: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
+    }
+}
+
+/// Shows how the outbox stands, until `stop`.
+pub async fn show(
+    outbox: Arc<Outbox>,
+    database: Database,
+    metrics: Metrics,
+    complaint: Arc<Complaint>,
+    stop: CancellationToken,
+) {
+    let mut pause = Duration::ZERO;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        let asked = Instant::now();
+        let (standing, refused) = outbox.standing();
+        metrics.outbox_refused.set(refused as i64);
+        match backlog(&database, &standing).await {
+            Ok(backlog) => {
+                let in_memory: usize = standing.iter().map(|owner| owner.outstanding).sum();
+                let pending = backlog.unread + in_memory as i64;
+                metrics.outbox_pending.set(pending);
+                metrics.outbox_oldest.set(backlog.oldest.as_secs_f64());
+                complaint.set(refusals(refused).or_else(|| delay(pending, backlog)));
+            }
+            // While the database is away, nothing else is known.
+            Err(_) if refused > 0 => complaint.set(refusals(refused)),
+            Err(_) => {}
+        }
+        pause = HEARTBEAT.max(asked.elapsed() * SHARE);
+    }
+}
+
+fn refusals(refused: usize) -> Option<String> {
+    (refused > 0).then(|| format!("Kafka refuses {refused} events; the log names them"))
+}
+
+fn delay(pending: i64, backlog: Backlog) -> Option<String> {
+    let seconds = backlog.oldest.as_secs();
+    (backlog.oldest >= PATIENCE)
+        .then(|| format!("{pending} events wait for Kafka, the oldest for {seconds} seconds"))
+}

@@ -1,0 +1,4 @@
+//! HTTP: what clients send, and what they get.
+
+mod hostile;
+mod wire;

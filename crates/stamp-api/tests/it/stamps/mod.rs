@@ -1,0 +1,4 @@
+//! Stamps: from a request to a row and an event.
+
+mod outbox;
+mod takeover;
