@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, anyhow};
-use domain::outbox::Event;
 use domain::stamp::TimeTolerance;
 use platform::health::Health;
 use platform::kafka::reachability;
@@ -17,24 +16,20 @@ use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
 use prometheus::Registry;
 use store::Database;
-use store::clock::PostgresClock;
-use store::readiness::{self, wait_for_database};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use store::readiness;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::auth::Auth;
 use crate::http::application::{Shared, application};
 use crate::http::connections::Connections;
-use crate::http::state::{AppState, OpenIntake};
+use crate::http::state::AppState;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::stamps::intake::Intake;
-use crate::stamps::outbox::{Outbox, Wanted};
-use crate::stamps::owners::{self, Complaint};
-use crate::stamps::relay::{Packing, Publisher, publish};
-use crate::stamps::sweeper;
+use crate::stamps::owners::Complaint;
+use crate::stamps::run;
 
 /// A head takes less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,8 +86,8 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         .context("the Kafka clients for messages can't be made")?;
     let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &database)
         .context("the threads for checks can't be started")?;
-    let watched = Arc::clone(&state);
-    let closed = move || (!watched.is_open()).then(|| "the intake is not open".to_owned());
+    let gate = Arc::clone(&state.gate);
+    let closed = move || (!gate.is_open()).then(|| "the intake is not open".to_owned());
     let complaint = Arc::new(Complaint::default());
     let outbox = Arc::clone(&complaint);
     let health = Health::new(kafka).ask(Box::new(readiness::probe(database))).require(Box::new(closed));
@@ -114,12 +109,21 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
     let drain = CancellationToken::new();
+    let stamps = run::Parts {
+        database: state.database.clone(),
+        kafka: settings.kafka,
+        topic: settings.topics.stamp_topic,
+        gate: Arc::clone(&state.gate),
+        metrics,
+        complaint,
+        patience: limit / 4,
+    };
     let parts = Parts {
         http_handle: http.handle(),
         http: tokio::spawn(http),
         admin_handle,
         admin: tokio::spawn(admin),
-        intake: tokio::spawn(run_intake(settings, state, metrics, complaint, drain.clone())),
+        intake: tokio::spawn(run::run(stamps, drain.clone())),
         drain,
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
@@ -132,8 +136,8 @@ fn show_bounded(
     state: &Arc<AppState>,
     open: &Arc<Connections>,
 ) -> prometheus::Result<()> {
-    let (taking_in, open) = (Arc::clone(state), Arc::clone(open));
-    let queued = move || taking_in.intake().map_or(0, |it| it.intake.queued() as i64);
+    let (gate, open) = (Arc::clone(&state.gate), Arc::clone(open));
+    let queued = move || gate.intake().map_or(0, |it| it.intake.queued() as i64);
     let database = state.database.clone();
     database_connections(registry, "stamp_api", move || database.connections())?;
     observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;
@@ -162,109 +166,6 @@ fn http_server(
     let bound = server.addrs().first().copied().unwrap_or(address);
     telemetry::announce("stamps", bound);
     Ok((server.run(), bound))
-}
-
-/// Opens the intake as soon as the database is there; at `drain` closes it and publishes what it has stored.
-async fn run_intake(
-    settings: Settings,
-    state: Arc<AppState>,
-    metrics: Metrics,
-    complaint: Arc<Complaint>,
-    drain: CancellationToken,
-) -> anyhow::Result<()> {
-    let database = &state.database;
-    let prepare = async {
-        wait_for_database(database).await?;
-        anyhow::Ok(Arc::new(PostgresClock::synchronised(database).await))
-    };
-    let Some(clock) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
-    let clock = clock?;
-    let (outbox, wanted) = Outbox::new();
-    let outbox = Arc::new(outbox);
-    let mut relay = Relay::start(&settings, &outbox, database, wanted)?;
-    // What ends with the requests.
-    let mut background = JoinSet::new();
-    background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
-    let shown =
-        owners::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
-    background.spawn(shown);
-    let sweeper = Arc::clone(&relay.publishers[1]);
-    background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
-    let mut committers = JoinSet::new();
-    tokio::select! {
-        () = drain.cancelled() => {}
-        ended = relay.ended() => ended.context("the relay ended")?,
-        () = outbox.opened() => {
-            let (intake, started) = Intake::start(database, &clock, &outbox);
-            committers = started;
-            state.open(OpenIntake { clock, intake });
-            tracing::info!("taking stamps in");
-        }
-    }
-    tokio::select! {
-        () = drain.cancelled() => {}
-        ended = relay.ended() => ended.context("the relay ended")?,
-        Some(ended) = background.join_next() => ended.context("a part of the intake ended")?,
-        Some(ended) = committers.join_next() => ended.context("a committer ended")?,
-    }
-    state.close();
-    committers.join_all().await;
-    outbox.tell(Event::Stop);
-    relay.stop(settings.process.shutdown_timeout / 4).await?;
-    background.join_all().await;
-    owners::abandon(&outbox, database).await;
-    Ok(())
-}
-
-/// What goes on until everything that was stored is published.
-struct Relay {
-    /// One that packs events together, one that sends each alone.
-    publishers: [Arc<Publisher>; 2],
-    parts: JoinSet<()>,
-    closed: CancellationToken,
-}
-
-impl Relay {
-    fn start(
-        settings: &Settings,
-        outbox: &Arc<Outbox>,
-        database: &Database,
-        wanted: Wanted,
-    ) -> anyhow::Result<Self> {
-        let publisher = |packing| {
-            let (kafka, topic) = (settings.kafka.clone(), settings.topics.stamp_topic.clone());
-            let publisher = Publisher::new(kafka, topic, packing, Arc::clone(outbox));
-            publisher.map(Arc::new).context("the Kafka producer can't be made")
-        };
-        let publishers = [publisher(Packing::Together)?, publisher(Packing::Alone)?];
-        let closed = CancellationToken::new();
-        let mut parts = JoinSet::new();
-        for (publisher, events) in publishers.iter().zip([wanted.together, wanted.alone]) {
-            parts.spawn(publish(Arc::clone(publisher), events, closed.clone()));
-        }
-        parts.spawn(owners::keep(Arc::clone(outbox), database.clone(), wanted.database, closed.clone()));
-        Ok(Self { publishers, parts, closed })
-    }
-
-    /// Waits for a part that ends by itself.
-    async fn ended(&mut self) -> Result<(), JoinError> {
-        self.parts.join_next().await.unwrap_or(Ok(()))
-    }
-
-    /// Publishes what was handed out, as far as that takes no longer than `limit`, and twice that with what is on
-    /// its way.
-    async fn stop(self, limit: Duration) -> Result<(), JoinError> {
-        self.closed.cancel();
-        if tokio::time::timeout(limit, self.parts.join_all()).await.is_err() {
-            tracing::warn!("not everything was handed to Kafka; the outbox keeps the rest");
-        }
-        let flushed =
-            self.publishers.map(|publisher| tokio::task::spawn_blocking(move || publisher.flush(limit)));
-        for flushed in flushed {
-            flushed.await?;
-        }
-        Ok(())
-    }
 }
 
 /// What runs, and how it is told to stop.

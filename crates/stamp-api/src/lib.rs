@@ -11,7 +11,6 @@ pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod http;
-mod kafka;
 pub mod messages;
 pub mod metrics;
 pub mod settings;

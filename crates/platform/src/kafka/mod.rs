@@ -1,6 +1,7 @@
 //! Kafka: what every client is configured with, topics, whether the brokers can be reached, and what is common to all
 //! records.
 
+pub mod producer;
 pub mod reachability;
 pub mod record;
 pub mod topics;

@@ -4,6 +4,7 @@ use domain::record::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
 use domain::record::text::to_bytes;
 use futures_util::future::join_all;
 use platform::kafka::KafkaSettings;
+use platform::kafka::producer::producer_config;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -18,17 +19,12 @@ impl Publisher {
     /// # Errors
     /// If the client can't be made.
     pub(super) fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
-        let producer = kafka
-            .client_config()
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
+        let producer = producer_config(kafka, &[])
             .set("message.timeout.ms", "30000")
             // What a record may weigh is the broker's to say: it took this one once.
             .set("message.max.bytes", "1000000000")
             // One that came compressed may be too large for its topic otherwise.
             .set("compression.type", "zstd")
-            // As the events of `stamp-api`.
-            .set("partitioner", "murmur2_random")
             .create()?;
         Ok(Self(producer))
     }

@@ -6,8 +6,9 @@ use jsonwebtoken::{DecodingKey, Validation, decode};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::caller::Caller;
+use super::crypto;
 use super::settings::AuthSettings;
-use super::{Caller, crypto};
 
 /// How far the clocks of an issuer and of PostgreSQL may differ. Hosts with NTP are closer by far, and every
 /// second of it is one in which a token lives too long.
@@ -135,6 +136,6 @@ impl Verifier {
             return Err(TokenError::NotYet);
         }
         let subject = sub.and_then(|sub| Uuid::parse_str(&sub).ok()).ok_or(TokenError::Subject)?;
-        Ok(Caller { subject, scope })
+        Ok(Caller::new(subject, scope))
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! * [`routes`]: one file per resource; [`application`] puts them together.
 //! * [`body`], [`query`]: reading what a request carries; [`error`]: the one map to statuses.
+//! * [`caller`]: who calls, as an argument of a handler.
 //! * [`connections`]: cuts those that only stay open; [`request_id`]: what every request carries.
 //! * [`state`]: what the routes share.
 
 pub mod application;
 pub mod body;
+pub mod caller;
 pub mod connections;
 pub mod error;
 pub mod query;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use domain::message::record::{MessageRecord, Recipients};
 use domain::record::{Coordinates, KafkaRecord};
+use platform::kafka::producer::Quiet;
 use platform::kafka::{KafkaSettings, record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::check::{CheckError, PATIENCE};
-use crate::kafka::Quiet;
 
 /// Records that are stored together.
 const CHUNK: usize = 500;

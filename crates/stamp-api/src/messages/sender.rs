@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::message::{self, Message};
 use platform::kafka::KafkaSettings;
+use platform::kafka::producer::{PROMPT, Quiet, producer_config, traceparent};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
 use platform::settings::TopicSettings;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -15,8 +16,6 @@ use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use tokio::time::Instant;
 use uuid::Uuid;
-
-use crate::kafka::{Quiet, producer_config, traceparent};
 
 /// Making the topic and publishing together. A client is answered within 2 s.
 const LIMIT: Duration = Duration::from_millis(1_800);
@@ -186,7 +185,8 @@ impl Sender {
 impl Producer {
     fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
         let limit = DELIVERY_LIMIT.as_millis().to_string();
-        let client = producer_config(kafka).set("message.timeout.ms", limit).create_with_context(Quiet)?;
+        let client =
+            producer_config(kafka, &PROMPT).set("message.timeout.ms", limit).create_with_context(Quiet)?;
         Ok(Self { client, known: Mutex::default(), acknowledged: AtomicU64::default() })
     }
 

@@ -15,10 +15,8 @@ use store::stamps::intake::{Numbered, Stored, store};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::stamps::outbox::Outbox;
+use crate::stamps::outbox::{COMMITTERS, Outbox};
 
-/// Transactions at the same time: past two the processor, not the database, is what they compete for.
-pub const COMMITTERS: usize = 2;
 /// Stamps in one transaction.
 const GROUP: usize = 1_000;
 /// Requests that may wait for a transaction.

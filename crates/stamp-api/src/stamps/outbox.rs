@@ -7,8 +7,9 @@ use domain::outbox::{Command, Event, Lane, OwnerId, Publication};
 use domain::stamp::Stamp;
 use tokio::sync::{mpsc, watch};
 
-use crate::stamps::intake::COMMITTERS;
-
+/// Committers of a process, each with an owner of its own: past two the processor, not the database, is what they
+/// compete for.
+pub const COMMITTERS: usize = 2;
 /// Events in memory, of about 300 bytes each; what comes beyond is read from the database later.
 pub const EVENTS: usize = 100_000;
 /// Rows that are read from the database, published and acknowledged together.

@@ -13,7 +13,7 @@ use store::stamps::sweep;
 use store::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 
-use crate::stamps::relay::Publisher;
+use crate::stamps::publisher::Publisher;
 
 const PERIOD: Duration = Duration::from_secs(10);
 /// Stamps that are taken together.

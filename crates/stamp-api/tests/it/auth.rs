@@ -1,7 +1,7 @@
 //! Who may use which route. A new route is a row of `ROUTES`.
 
 use chrono::TimeDelta;
-use stamp_api::auth::{MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE};
+use stamp_api::auth::caller::{MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE};
 use store::clock::host_time;
 use test_support::TestTopic;
 use uuid::Uuid;

@@ -7,8 +7,8 @@ use store::stamps::batches::{self, BatchRow};
 use store::stamps::states::StampState;
 
 use super::stamps::StampBody;
-use crate::auth::StampReader;
 use crate::http::application::{READ, read, resource};
+use crate::http::caller::StampReader;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
 

@@ -8,11 +8,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::Serialize;
 use store::stamps::states::{self, StampState};
 
-use crate::auth::{StampReader, StampWriter};
 use crate::http::application::{READ, read, resource};
 use crate::http::body::{Body, BodyLimits};
+use crate::http::caller::{StampReader, StampWriter};
 use crate::http::error::ApiError;
-use crate::http::state::{AppState, OpenIntake};
+use crate::http::state::AppState;
+use crate::stamps::gate::OpenIntake;
 use crate::stamps::intake::IntakeError;
 
 /// What stays as it is in a path: the unreserved characters of RFC 3986, section 2.3.

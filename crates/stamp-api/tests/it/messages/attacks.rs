@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::{Value, json};
-use stamp_api::auth::MESSAGES_SEND;
+use stamp_api::auth::caller::MESSAGES_SEND;
 use store::clock::host_time;
 use test_support::stack;
 use uuid::Uuid;

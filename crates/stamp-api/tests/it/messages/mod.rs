@@ -9,7 +9,7 @@ use domain::message::Message;
 use domain::message::record::encode;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use stamp_api::auth::MESSAGES_SEND;
+use stamp_api::auth::caller::MESSAGES_SEND;
 use test_support::TestTopic;
 use uuid::Uuid;
 

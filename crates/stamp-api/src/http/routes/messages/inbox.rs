@@ -8,7 +8,7 @@ use store::messages::inbox::{self, Deletion, Folder, Page};
 use store::messages::rows::StoredMessage;
 
 use super::{MessageBody, own, own_message};
-use crate::auth::Caller;
+use crate::auth::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::http::state::AppState;

@@ -9,8 +9,9 @@ use serde::Serialize;
 use store::messages::rows::StoredMessage;
 use uuid::Uuid;
 
-use crate::auth::Caller;
+use crate::auth::caller::Caller;
 use crate::http::application::{READ, read, resource};
+use crate::http::caller::require_self;
 use crate::http::error::ApiError;
 
 /// Adds everything under `/v1/users/{user}/messages`.
@@ -46,7 +47,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 /// 404 for what is no uuid, 403 for another user.
 fn own(request: &HttpRequest, caller: &Caller) -> Result<Uuid, ApiError> {
     let user = uuid(request, "user")?;
-    caller.require_self(user)?;
+    require_self(caller, user)?;
     Ok(user)
 }
 

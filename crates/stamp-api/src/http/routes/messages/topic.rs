@@ -5,8 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{MessageBody, own, uuid};
-use crate::auth::{Caller, MESSAGES_SEND};
+use crate::auth::caller::{Caller, MESSAGES_SEND};
 use crate::http::body::{Body, BodyLimits};
+use crate::http::caller::require_scope;
 use crate::http::error::ApiError;
 use crate::messages::check::Checker;
 use crate::messages::sender::{Sender, Sent};
@@ -34,7 +35,7 @@ pub(super) async fn send(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let user = uuid(&request, "user")?;
-    caller.require_scope(MESSAGES_SEND)?;
+    require_scope(&caller, MESSAGES_SEND)?;
     let body = Body::read(&request, payload, BodyLimits::ONE_MESSAGE).await?;
     let message = body.message_fields()?.parse()?;
     let Sent { topic, partition, offset, key } = sender.send(user, &message).await?;

@@ -1,0 +1,89 @@
+//! The intake from its opening to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::outbox::Event;
+use platform::kafka::KafkaSettings;
+use store::Database;
+use store::clock::PostgresClock;
+use store::readiness::wait_for_database;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::gate::{Gate, OpenIntake};
+use super::intake::Intake;
+use super::outbox::Outbox;
+use super::owners::{self, Complaint};
+use super::relay::Relay;
+use super::sweeper;
+use crate::metrics::Metrics;
+
+/// What it takes to run the intake.
+pub struct Parts {
+    /// Where stamps are stored.
+    pub database: Database,
+    /// Where their events are published.
+    pub kafka: KafkaSettings,
+    /// Topic of the events.
+    pub topic: String,
+    /// Where requests find the intake.
+    pub gate: Arc<Gate>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is wrong with the outbox.
+    pub complaint: Arc<Complaint>,
+    /// How long handing events to Kafka may take at the end; waiting for Kafka may take as long again.
+    pub patience: Duration,
+}
+
+/// Opens the intake as soon as the database is there; at `drain` closes it and publishes what it has stored.
+///
+/// # Errors
+/// If the schema is older than this version needs, a client can't be made, or a part ends by itself.
+pub async fn run(parts: Parts, drain: CancellationToken) -> anyhow::Result<()> {
+    let Parts { database, kafka, topic, gate, metrics, complaint, patience } = parts;
+    let database = &database;
+    let prepare = async {
+        wait_for_database(database).await?;
+        anyhow::Ok(Arc::new(PostgresClock::synchronised(database).await))
+    };
+    let Some(clock) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
+    let clock = clock?;
+    let (outbox, wanted) = Outbox::new();
+    let outbox = Arc::new(outbox);
+    let mut relay = Relay::start(&kafka, &topic, &outbox, database, wanted)?;
+    // What ends with the requests.
+    let mut background = JoinSet::new();
+    background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));
+    let shown =
+        owners::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
+    background.spawn(shown);
+    let sweeper = relay.alone();
+    background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
+    let mut committers = JoinSet::new();
+    tokio::select! {
+        () = drain.cancelled() => {}
+        ended = relay.ended() => ended.context("the relay ended")?,
+        () = outbox.opened() => {
+            let (intake, started) = Intake::start(database, &clock, &outbox);
+            committers = started;
+            gate.open(OpenIntake { clock, intake });
+            tracing::info!("taking stamps in");
+        }
+    }
+    tokio::select! {
+        () = drain.cancelled() => {}
+        ended = relay.ended() => ended.context("the relay ended")?,
+        Some(ended) = background.join_next() => ended.context("a part of the intake ended")?,
+        Some(ended) = committers.join_next() => ended.context("a committer ended")?,
+    }
+    gate.close();
+    committers.join_all().await;
+    outbox.tell(Event::Stop);
+    relay.stop(patience).await?;
+    background.join_all().await;
+    owners::abandon(&outbox, database).await;
+    Ok(())
+}
