@@ -1,7 +1,7 @@
 //! The cases that the listener's rule was first written down with, on a hand-moved clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::batch::heart::Position;
+use domain::batch::assignment::Position;
 use domain::batch::pending::{PendingSet, PendingStamp};
 use domain::batch::policy::{BatchLimits, Decision, Trigger, decide};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};

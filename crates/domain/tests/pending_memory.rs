@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use chrono::{DateTime, TimeDelta};
-use domain::batch::heart::Position;
+use domain::batch::assignment::Position;
 use domain::batch::pending::{PendingSet, PendingStamp};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 

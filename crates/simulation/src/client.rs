@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use domain::batch::assignment::{Assignment, Commit};
 use domain::batch::heart::reader::Reader;
-use domain::batch::heart::{Assignment, Chunk, Commit, Event, Request};
+use domain::batch::heart::{Chunk, Event, Request};
 
 /// How long a callback waits for the heart, in microseconds.
 pub(crate) const PATIENCE: i64 = 1_000_000;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::error::DatabaseError;
-use platform::retry::Backoff;
+use platform::retry::backoff;
 
 /// Tells the time and waits for it.
 pub trait Clock: Send + Sync {
@@ -101,7 +101,7 @@ impl PostgresClock {
 
     /// Takes a first sample of the database, for as long as it takes.
     pub async fn synchronised(database: &Database) -> Self {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         loop {
             match ClockSample::of(database).await {
                 Ok(ClockSample { time, received, .. }) => return Self::new(time, received),

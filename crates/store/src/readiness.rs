@@ -10,7 +10,8 @@ use crate::clock::ClockSample;
 use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::migrations::{SchemaState, schema_state};
-use platform::retry::Backoff;
+use domain::backoff::Backoff;
+use platform::retry::backoff;
 
 /// Returns a probe for [`Health`](platform::health::Health): it says why the database can't do its part. Once the schema
 /// serves this version it is not looked at again.
@@ -62,7 +63,7 @@ pub async fn require_database(database: &Database) -> anyhow::Result<()> {
 /// # Errors
 /// If its schema is older than this version needs.
 pub async fn wait_for_database(database: &Database) -> Result<(), SchemaOutdated> {
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     loop {
         match schema_state(database).await {
             Ok(SchemaState::Usable) => return Ok(()),

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
-use super::heart::Position;
+use super::assignment::Position;
 use super::policy::Waiting;
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::heart::Position;
+use super::assignment::Position;
 use super::pending::{Admission, PendingSet, PendingStamp, Ticket};
 use super::policy::{BatchLimits, Decision, Trigger, decide};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::topics::{TopicSpec, ensure};
-use crate::retry::Backoff;
+use crate::retry::backoff;
 
 /// What is known of Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn watch(
 }
 
 async fn keep_looking(config: ClientConfig, topics: Vec<TopicSpec>, sender: watch::Sender<Reachability>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     for topic in &topics {
         while let Err(error) = ensure(&config, topic).await {
             tracing::warn!(topic = topic.name, error = format!("{error:#}"), "waiting for Kafka");

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use platform::retry::Backoff;
+use platform::retry::backoff;
 use store::{DatabaseError, ErrorClass};
 
 /// An error that no waiting mends. The process stops and names it.
@@ -21,7 +21,7 @@ pub(super) async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, DatabaseError>>,
 {
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     loop {
         match attempt().await {
             Ok(answer) => return Ok(answer),

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use domain::batch::heart::Assignment;
+use domain::batch::assignment::Assignment;
 
 /// The last records that are looked at.
 const WINDOW: usize = 1_000;

@@ -1,7 +1,8 @@
 //! A Kafka record as the heart takes it: a stamp that was understood, or what the database has to see first.
 
 use chrono::{DateTime, Utc};
-use domain::batch::heart::{Content, Position};
+use domain::batch::assignment::Position;
+use domain::batch::heart::Content;
 use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter, KafkaRecord, Verdict, guarded, time_of};
 use domain::stamp::{Stamp, event};

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use domain::batch::heart::{Distant, Position, Screened, Screening};
+use domain::batch::assignment::Position;
+use domain::batch::heart::{Distant, Screened, Screening};
 use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter};
 use store::dead_letters::tell_of;

@@ -8,9 +8,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use domain::batch::assignment::Commit;
 use domain::batch::heart::{
-    Chunk, Command, Commit, Content, Event, Failure, Heart, Member, Moment, Request, Screening, Settings,
-    Step, Wake, Write,
+    Chunk, Command, Content, Event, Failure, Heart, Member, Moment, Request, Screening, Settings, Step, Wake,
+    Write,
 };
 use domain::batch::policy::Trigger;
 use store::clock::{Clock, PostgresClock};

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use domain::batch::heart::{Assignment, Commit, Request};
+use domain::batch::assignment::{Assignment, Commit};
+use domain::batch::heart::Request;
 
 use super::Facts;
 

@@ -6,7 +6,8 @@ mod told;
 mod writes;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::batch::heart::{Assignment, Command, Commit, Wake};
+use domain::batch::assignment::{Assignment, Commit};
+use domain::batch::heart::{Command, Wake};
 use domain::batch::pending::PendingStamp;
 use domain::stamp::Stamp;
 

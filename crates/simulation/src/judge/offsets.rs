@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::batch::heart::Assignment;
+use domain::batch::assignment::Assignment;
 
 use super::Verdict;
 use crate::client::Sent;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::batch::heart::{Assignment, Event, Failure, Screened};
+use domain::batch::assignment::Assignment;
+use domain::batch::heart::{Event, Failure, Screened};
 
 use super::Facts;
 use super::holdings::{Asked, BACKLOG, Held, Holdings, Live, Parked, Work};

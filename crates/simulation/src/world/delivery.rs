@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::batch::heart::{Chunk, Commit, Content, Event, Record};
+use domain::batch::assignment::Commit;
+use domain::batch::heart::{Chunk, Content, Event, Record};
 
 use super::World;
 use crate::client::{CHUNKS, Callback, Evidence, PATIENCE, Parcel, Reading, Sent};

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Assignment, BACKLOG_PATIENCE};
+use crate::batch::assignment::Assignment;
+
+/// Bounds how long a due stamp of a partition that was just assigned may wait for the rest of its backlog.
+pub const BACKLOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Assignments whose backlog is worth waiting for, each for a while of its own.
 #[derive(Debug, Default)]

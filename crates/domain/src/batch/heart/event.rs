@@ -5,19 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::ledgers::Position;
+use crate::batch::assignment::{Assignment, Commit, Position};
 use crate::batch::pending::PendingStamp;
 use crate::batch::policy::Trigger;
 use crate::stamp::Stamp;
-
-/// One assignment of a partition to this member. Numbers are never used twice, and later ones are higher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Assignment {
-    /// Kafka's partition number.
-    pub partition: i32,
-    /// The number that the reader has given this assignment.
-    pub number: u32,
-}
 
 /// The time, by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +22,6 @@ pub struct Moment {
 /// Names a revocation, so that its answer finds back to who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request(pub u64);
-
-/// An offset to commit for an assignment, or one that is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// On whose behalf.
-    pub assignment: Assignment,
-    /// The offset that whoever has the partition next begins with.
-    pub offset: i64,
-}
 
 /// Records that were fetched together, in the order of their reading.
 #[derive(Debug)]

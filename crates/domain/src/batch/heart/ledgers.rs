@@ -11,18 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Assignment, Commit};
-
-/// Where a record was charged. Its lap is never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// Kafka's partition number.
-    pub partition: i32,
-    /// The lap during which the record was read; each assignment begins one, and so does an offset that goes back.
-    pub lap: u32,
-    /// Kafka's offset in the partition.
-    pub offset: i64,
-}
+use crate::batch::assignment::{Assignment, Commit, Position};
 
 /// The outstanding offsets of one assignment.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Assignment, Commit};
+use crate::batch::assignment::{Assignment, Commit};
 
 /// What a member knows of its own partitions, at this very moment.
 #[derive(Debug, Default)]

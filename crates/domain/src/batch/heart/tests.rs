@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 
 use super::*;
-use crate::batch::policy::Trigger;
+use crate::batch::assignment::{Assignment, Commit};
+use crate::batch::policy::{BatchLimits, Trigger};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 
 /// A heart with its clocks, and a database that screens at once.

@@ -1,45 +1,11 @@
-//! The heart's work: what leaves when, and what becomes of it.
+//! What leaves: which stamps, when, and what becomes of them.
 
 use chrono::{DateTime, Utc};
 
-use super::{Batch, Command, Failure, Heart, Member, Moment, Screen, Step, TRANSACTION, Wake, Write};
+use super::event::{Batch, Command, Failure, Member, Moment, Step, Wake, Write};
+use super::state::{Heart, Screen, Suspects, TRANSACTION, Work};
 use crate::batch::pending::{PendingStamp, Ticket};
 use crate::batch::policy::{Decision, decide};
-
-/// What the writer is doing.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Batches are being written, so many of them.
-    Writing(Vec<Ticket>, usize),
-    /// Members of a refused batch are tried without effect.
-    Probing(Vec<Ticket>),
-    /// A stamp that the database refuses becomes a dead letter.
-    Burying(Ticket),
-}
-
-impl Work {
-    fn into_tickets(self) -> Vec<Ticket> {
-        match self {
-            Self::Writing(tickets, _) | Self::Probing(tickets) => tickets,
-            Self::Burying(ticket) => vec![ticket],
-        }
-    }
-
-    pub(super) fn tickets(&self) -> &[Ticket] {
-        match self {
-            Self::Writing(tickets, _) | Self::Probing(tickets) => tickets,
-            Self::Burying(ticket) => std::slice::from_ref(ticket),
-        }
-    }
-}
-
-/// Members of a batch that the database has refused, or may refuse.
-#[derive(Debug)]
-pub(super) struct Suspects {
-    tickets: Vec<Ticket>,
-    /// The database has refused just these: one of them at least is the culprit.
-    refused: bool,
-}
 
 impl<X> Heart<X> {
     /// The work under way has succeeded.

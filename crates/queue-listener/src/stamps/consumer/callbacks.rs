@@ -5,8 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel as reply_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use domain::batch::assignment::{Assignment, Commit};
 use domain::batch::heart::reader::{Read, Reader};
-use domain::batch::heart::{Assignment, Commit};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::batch::heart::{Assignment, Chunk, Commit, Record};
+use domain::batch::assignment::{Assignment, Commit};
+use domain::batch::heart::{Chunk, Record};
 use domain::record::KafkaRecord;
 use platform::kafka::{KafkaSettings, record};
 use rdkafka::Offset;

@@ -1,6 +1,7 @@
 //! What the sweeper takes, and that it takes nothing of listeners that are off or behind.
 
-use domain::batch::heart::{Distant, Position};
+use domain::batch::assignment::Position;
+use domain::batch::heart::Distant;
 use domain::batch::pending::PendingStamp;
 use domain::stamp::Stamp;
 use store::Database;

@@ -1,0 +1,3 @@
+//! What can drift apart, held together.
+
+mod house;
