@@ -6,7 +6,7 @@ use domain::batch::heart::{Command, Event, Failure, Heart, Screening};
 
 use crate::client::{Client, Evidence};
 use crate::database::{Outcome, Statement};
-use crate::judge::Holdings;
+use crate::judge::holdings::Holdings;
 
 /// A statement that was sent.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! How a history ends: faults stop, everything comes to rest, and whoever restarts finds nothing undone.
 
 use crate::history::Choice;
-use crate::judge::Offsets;
+use crate::judge::offsets::Offsets;
 use crate::world::World;
 
 /// More turns than this are a world that never comes to rest.

@@ -1,14 +1,15 @@
 //! The poll thread of messages. It reads a chunk, has it stored, and commits its offsets; while storing takes long,
 //! the partitions are paused and the polling goes on.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use domain::message::recipient_of_topic;
-use domain::message::record::MessageRecord;
-use platform::kafka::record;
+use domain::message::record::{MessageRecord, Recipients};
+use platform::kafka::{KafkaSettings, record};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::callbacks::{Callbacks, Read};
 use super::patience::{Unwritable, patiently};
-use super::{Parts, watch};
+use super::watch;
 use crate::group::member::{
     CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member,
 };
@@ -29,6 +30,33 @@ use crate::metrics::Metrics;
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long the brokers may take to list all topics.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
+
+/// The names of users' topics, as `domain::message::topic_of` writes them: canonical uuids and nothing else.
+const USERS_TOPICS: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+
+/// What it takes to listen for messages.
+pub(crate) struct MessageParts {
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) group_id: String,
+    /// The one topic of all users; `None` if each has a topic.
+    pub(crate) topic: Option<String>,
+    pub(crate) database: Database,
+    pub(crate) metrics: Metrics,
+    /// Set once the group was joined, or there is nothing yet to join it for.
+    pub(crate) joined: Arc<AtomicBool>,
+    /// How long a stop waits for what is being stored.
+    pub(crate) patience: Duration,
+}
+
+impl MessageParts {
+    fn subscription(&self) -> &str {
+        self.topic.as_deref().unwrap_or(USERS_TOPICS)
+    }
+
+    fn recipients(&self) -> Recipients {
+        if self.topic.is_some() { Recipients::FromKey } else { Recipients::FromTopic }
+    }
+}
 
 /// Records that are stored together.
 #[derive(Default)]
@@ -47,7 +75,7 @@ enum Stored {
 
 pub(super) struct Poller {
     client: BaseConsumer<Callbacks>,
-    parts: Parts,
+    parts: MessageParts,
     standstill: Standstill,
     stop: CancellationToken,
     runtime: tokio::runtime::Handle,
@@ -58,7 +86,7 @@ impl Poller {
     ///
     /// # Errors
     /// If the client can't be made.
-    pub(super) fn start(parts: Parts, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub(super) fn start(parts: MessageParts, stop: CancellationToken) -> anyhow::Result<Self> {
         const DEFAULTS: [(&str, &str); 8] = [
             ("session.timeout.ms", "10000"),
             // A new topic is found by the metadata and shared out in a rebalance, of which the others learn by their
@@ -81,7 +109,7 @@ impl Poller {
             .create_with_context(callbacks)
             .context("the Kafka consumer of messages can't be made")?;
         client.subscribe(&[parts.subscription()])?;
-        let watch = watch::watch(parts.kafka.client_config(), std::sync::Arc::downgrade(client.context()));
+        let watch = watch::watch(parts.kafka.client_config(), Arc::downgrade(client.context()));
         tokio::spawn(watch);
         let standstill = Standstill::new(parts.metrics.unreadable.clone());
         Ok(Self { client, parts, standstill, stop, runtime: tokio::runtime::Handle::current() })

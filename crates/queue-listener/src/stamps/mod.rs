@@ -5,9 +5,11 @@
 //!                                                └─ frontier ─► consumer (offset commit)
 //! ```
 
-pub(crate) mod consumer;
+mod consumer;
+mod control;
 mod poisoned;
 mod record;
+pub(crate) mod run;
 mod screening;
-pub(crate) mod shell;
-pub(crate) mod writer;
+mod shell;
+mod writer;

@@ -23,14 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::stall::UnderWay;
-use crate::stamps::consumer::{Committer, Control};
+use crate::stamps::consumer::Committer;
+use crate::stamps::control::Control;
 use crate::stamps::poisoned::Poisoned;
 use crate::stamps::record::Other;
 use crate::stamps::screening::{Answer, ScreeningResult, screen};
 use crate::stamps::writer::{Failed, Writer};
 
 /// What the shell works with.
-pub(crate) struct Parts {
+pub(crate) struct ShellParts {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<PostgresClock>,
     pub(crate) writer: Arc<Writer>,
@@ -44,8 +45,8 @@ pub(crate) struct Parts {
 ///
 /// # Errors
 /// If the database refuses what no waiting mends, or the poll thread has ended.
-pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<Vec<Commit>> {
-    let Parts { settings, clock, writer, committer, metrics, mut fetched, mut control } = parts;
+pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::Result<Vec<Commit>> {
+    let ShellParts { settings, clock, writer, committer, metrics, mut fetched, mut control } = parts;
     let waiting_clock = Arc::clone(&clock);
     let mut shell = Shell {
         heart: Heart::new(settings),

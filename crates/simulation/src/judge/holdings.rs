@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
 use domain::batch::assignment::{Assignment, Commit};
 use domain::batch::heart::Request;
 
-use super::Facts;
+use super::facts::Facts;
 
 /// How long the backlog of a partition may be waited for, in microseconds.
 pub(super) const BACKLOG: i64 = 1_000_000;
@@ -174,17 +173,5 @@ impl Holdings {
         let suspects = (!self.suspects.is_empty()).then_some(0);
         let first = [due, full, enough, suspects].into_iter().flatten().min();
         first.map(|first| first.max(self.backoff_until).max(facts.now))
-    }
-}
-
-impl Facts<'_> {
-    /// When a stamp falls due, in microseconds of the world.
-    pub(super) fn due(&self, id: u8) -> i64 {
-        let stamp = self.stamps[usize::from(id)].as_ref().expect("a stamp that was appended");
-        (stamp.due() - self.start).num_microseconds().expect("centuries at most")
-    }
-
-    pub(super) fn is_distant(&self, id: u8) -> bool {
-        self.horizon.is_some_and(|horizon| TimeDelta::microseconds(self.due(id) - self.now) > horizon)
     }
 }

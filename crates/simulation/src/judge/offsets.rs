@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::batch::assignment::Assignment;
 
-use super::Verdict;
+use super::facts::Broken;
 use crate::client::Sent;
 use crate::database::Database;
 use crate::group::Group;
@@ -51,7 +51,7 @@ impl Offsets {
         group: &Group,
         database: &Database,
         log: &mut Log,
-    ) -> Verdict {
+    ) -> Broken {
         let Assignment { partition, .. } = sent.commit.assignment;
         let offset = sent.commit.offset;
         if group.holder(partition) != Some(sender) {
@@ -147,7 +147,7 @@ impl Offsets {
     }
 
     /// Judges whether what is done is committed.
-    pub(crate) fn judge_progress(group: &Group, log: &Log) -> Verdict {
+    pub(crate) fn judge_progress(group: &Group, log: &Log) -> Broken {
         let behind = log.surviving().find(|(_, record)| match group.committed.get(&record.partition) {
             Some(committed) => *committed <= record.offset,
             // Offsets go with their topic. Nobody tells the client, and whoever comes next begins at the start.

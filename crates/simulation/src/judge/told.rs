@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::batch::assignment::Assignment;
 use domain::batch::heart::{Event, Failure, Screened};
 
-use super::Facts;
+use super::facts::Facts;
 use super::holdings::{Asked, BACKLOG, Held, Holdings, Live, Parked, Work};
 use crate::database::id_of;
 use crate::log::What;

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use domain::batch::heart::{Batch, Write};
 use domain::batch::policy::Trigger;
 
+use super::facts::{Broken, Facts};
 use super::holdings::{Holdings, Work};
-use super::{Facts, Verdict};
 use crate::database::id_of;
 use crate::meetings::{Meeting, Meetings};
 
 impl Holdings {
-    pub(super) fn judge_write(&mut self, write: &Write, facts: &Facts<'_>, met: &mut Meetings) -> Verdict {
+    pub(super) fn judge_write(&mut self, write: &Write, facts: &Facts<'_>, met: &mut Meetings) -> Broken {
         self.judge_writer(facts.now)?;
         if !self.suspects.is_empty() {
             return Err("stamps are written before a culprit is found".to_owned());
@@ -52,7 +52,7 @@ impl Holdings {
     }
 
     /// The members of a batch are what is held: the values of the event, and where its record stands now.
-    fn judge_members(&self, batch: &Batch, facts: &Facts<'_>) -> Verdict {
+    fn judge_members(&self, batch: &Batch, facts: &Facts<'_>) -> Broken {
         for member in &batch.members {
             let id = id_of(&member.stamp);
             let Some(held) = self.held.get(&id) else {
@@ -70,13 +70,13 @@ impl Holdings {
     }
 
     /// A probe or a burial.
-    pub(super) fn judge_search(&self, ids: &[u8]) -> Verdict {
+    pub(super) fn judge_search(&self, ids: &[u8]) -> Broken {
         self.judge_writer(0)?;
         let innocent = ids.iter().find(|id| !self.suspects.contains(id));
         innocent.map_or(Ok(()), |id| Err(format!("id-{id} is searched, and nobody has refused it")))
     }
 
-    fn judge_writer(&self, now: i64) -> Verdict {
+    fn judge_writer(&self, now: i64) -> Broken {
         if self.work.is_some() {
             return Err("two works at a time".to_owned());
         }
@@ -90,7 +90,7 @@ impl Holdings {
     }
 }
 
-fn judge_batch(trigger: Trigger, ids: &[u8], waiting: &BTreeSet<u8>, facts: &Facts<'_>) -> Verdict {
+fn judge_batch(trigger: Trigger, ids: &[u8], waiting: &BTreeSet<u8>, facts: &Facts<'_>) -> Broken {
     let distinct: BTreeSet<u8> = ids.iter().copied().collect();
     if distinct.len() != ids.len() || !distinct.is_subset(waiting) {
         return Err(format!("{ids:?} leave, and {waiting:?} wait"));

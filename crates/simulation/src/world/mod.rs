@@ -14,7 +14,8 @@ use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 use crate::database::{Database, Statement};
 use crate::group::Group;
 use crate::history::{Choice, Settings};
-use crate::judge::{Facts, Offsets, Verdict};
+use crate::judge::facts::{Broken, Facts};
+use crate::judge::offsets::Offsets;
 use crate::log::{Log, What};
 use crate::meetings::{Meeting, Meetings};
 use crate::member::Process;
@@ -306,7 +307,7 @@ impl World {
         }
     }
 
-    pub(crate) fn judge(&mut self, verdict: Verdict) {
+    pub(crate) fn judge(&mut self, verdict: Broken) {
         if let Err(violation) = verdict {
             self.note(|| format!("*** {violation}"));
             self.violation.get_or_insert(violation);

@@ -9,7 +9,7 @@ use domain::batch::policy::BatchLimits;
 use super::{WAKES, World};
 use crate::client::{Client, Evidence, Sent};
 use crate::database::{Outcome, Statement};
-use crate::judge::{Holdings, News};
+use crate::judge::holdings::{Holdings, News};
 use crate::meetings::Meeting;
 use crate::member::{Process, Task, describe, written};
 

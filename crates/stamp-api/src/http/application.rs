@@ -3,23 +3,18 @@
 use std::sync::Arc;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::guard::{self, Guard};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, Resource, web};
+use actix_web::{App, HttpResponse, web};
 use platform::health::SharedHealth;
 
 use super::routes::{batches, health, messages, stamps};
 use super::state::AppState;
-use crate::http::body;
-use crate::http::connections;
+use super::{body, connections, measure};
 use crate::http::error::ApiError;
 use crate::http::request_id;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
-use crate::metrics::{self, Metrics};
-
-/// What a resource that is only read allows.
-pub(super) const READ: &str = "GET, HEAD";
+use crate::metrics::Metrics;
 
 /// What every worker of the HTTP server gets a copy of.
 #[derive(Clone)]
@@ -56,7 +51,7 @@ pub fn application(
         .app_data(web::Data::new(shared.metrics))
         .configure(configure)
         .wrap(from_fn(body::hold))
-        .wrap(from_fn(metrics::measure))
+        .wrap(from_fn(measure::measure))
         .wrap(from_fn(request_id::carry))
         .wrap(from_fn(connections::watch))
 }
@@ -69,24 +64,4 @@ fn configure(config: &mut web::ServiceConfig) {
     messages::configure(config);
     health::configure(config);
     config.default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)));
-}
-
-/// A resource that answers methods it does not have with 405.
-///
-/// * `route`: the name under which logs and metrics know it.
-/// * `patterns`: the paths that lead to it.
-/// * `allow`: the methods it has.
-pub(super) fn resource<const N: usize>(
-    route: &str,
-    patterns: [&'static str; N],
-    allow: &'static str,
-) -> Resource {
-    web::resource(Vec::from(patterns)).name(route).default_service(web::to(move || async move {
-        Err::<HttpResponse, _>(ApiError::MethodNotAllowed { allow })
-    }))
-}
-
-/// `GET`, and `HEAD`, for which the server leaves the body out.
-pub(super) fn read() -> impl Guard {
-    guard::Any(guard::Get()).or(guard::Head())
 }

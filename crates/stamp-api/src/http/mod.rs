@@ -1,9 +1,10 @@
 //! HTTP: what clients can ask for, and what surrounds every request.
 //!
-//! * [`routes`]: one file per resource; [`application`] puts them together.
+//! * [`routes`]: one file per resource, each made by [`resource`]; [`application`] puts them together.
 //! * [`body`], [`query`]: reading what a request carries; [`error`]: the one map to statuses.
 //! * [`caller`]: who calls, as an argument of a handler.
-//! * [`connections`]: cuts those that only stay open; [`request_id`]: what every request carries.
+//! * [`connections`]: cuts those that only stay open; [`request_id`], [`measure`]: what every request carries and
+//!   leaves behind.
 //! * [`state`]: what the routes share.
 
 pub mod application;
@@ -11,8 +12,10 @@ pub mod body;
 pub mod caller;
 pub mod connections;
 pub mod error;
+pub mod measure;
 pub mod query;
 pub mod request_id;
+pub mod resource;
 pub mod routes;
 pub mod state;
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::{io, thread};
 use domain::message::record::{MessageRecord, Recipients};
 use domain::message::topic_of;
 use platform::kafka::KafkaSettings;
-use rdkafka::error::KafkaError;
 use store::messages::records::store_all;
 use store::messages::rows::{self, StoredMessage};
 use store::{Database, DatabaseError};
@@ -20,14 +19,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::reader::Reader;
+use super::reader::{PATIENCE, Reader, Unread};
 
 /// A check takes some ten milliseconds, so this is a few hundred a second; each has a connection to every broker.
 const THREADS: usize = 4;
 /// Checks that may wait for a thread: what the threads do in a second, and no more.
 const QUEUE: usize = 64;
-/// How long anything may stand still: the queue, Kafka, the database. A client is told within 2 s.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 /// How long a check may take that goes on. What it has stored by then is stored; the next one goes on there.
 const LIMIT: Duration = Duration::from_secs(10);
 /// A consumer keeps every topic in memory that it ever read, so it is replaced after some.
@@ -52,18 +49,9 @@ pub enum CheckError {
     /// All threads were at work for too long.
     #[error("too many checks at once")]
     Busy,
-    /// The consumer can't be made, or Kafka reports this.
-    #[error("the topic can't be read")]
-    Kafka(#[from] KafkaError),
-    /// Nothing came.
-    #[error("Kafka did not answer in time (the last error was {last:?})")]
-    Silence {
-        /// What the client reported meanwhile; it goes on trying by itself.
-        last: Option<KafkaError>,
-    },
-    /// There was more than can be stored in the time.
-    #[error("the topic was not read to its end in time")]
-    TooLong,
+    /// Kafka did not do its part.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// The database refused, or is away.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -168,7 +156,7 @@ impl Worker {
         let stored = stored.map_err(|_elapsed| CheckError::Unstored)??;
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(Reader::new(&self.kafka)?),
+            none => none.insert(Reader::new(&self.kafka).map_err(Unread::from)?),
         };
         let mut checked = Checked::default();
         let Some(mut reading) = reader.begin(&topic, recipients, &stored, asked + PATIENCE)? else {

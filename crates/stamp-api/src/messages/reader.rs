@@ -13,14 +13,31 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::check::{CheckError, PATIENCE};
-
+/// How long anything may stand still: the queue, Kafka, the database. A client is told within 2 s.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 /// Records that are stored together.
 const CHUNK: usize = 500;
 /// The same in bytes; a chunk has one record at least, whatever its size.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// Between two looks at a topic that has just been made and has no leader yet.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// A topic that was not read, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The consumer can't be made, or Kafka reports this.
+    #[error("the topic can't be read")]
+    Kafka(#[from] KafkaError),
+    /// Nothing came.
+    #[error("Kafka did not answer in time (the last error was {last:?})")]
+    Silence {
+        /// What the client reported meanwhile; it goes on trying by itself.
+        last: Option<KafkaError>,
+    },
+    /// There was more than can be stored in the time.
+    #[error("the topic was not read to its end in time")]
+    TooLong,
+}
 
 /// A consumer that reads one topic after the other.
 pub(super) struct Reader {
@@ -82,7 +99,7 @@ impl Reader {
         recipients: Recipients,
         stored: &[Coordinates],
         deadline: Instant,
-    ) -> Result<Option<Reading<'_>>, CheckError> {
+    ) -> Result<Option<Reading<'_>>, Unread> {
         self.readings += 1;
         let Some(ends) = self.ends(topic, deadline)? else { return Ok(None) };
         let mut spans = HashMap::new();
@@ -99,12 +116,12 @@ impl Reader {
     }
 
     /// Returns what each partition has, `None` if there is no such topic.
-    fn ends(&self, topic: &str, deadline: Instant) -> Result<Option<Ends>, CheckError> {
+    fn ends(&self, topic: &str, deadline: Instant) -> Result<Option<Ends>, Unread> {
         loop {
             match self.ends_now(topic, deadline) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if Instant::now() + PAUSE >= deadline => {
-                    return Err(CheckError::Silence { last: Some(error) });
+                    return Err(Unread::Silence { last: Some(error) });
                 }
                 Err(_) => thread::sleep(PAUSE),
             }
@@ -160,15 +177,15 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// If nothing comes for too long, or it is not all read by `end`.
-    pub(super) fn next_chunk(&mut self, end: Instant) -> Result<Vec<MessageRecord>, CheckError> {
+    pub(super) fn next_chunk(&mut self, end: Instant) -> Result<Vec<MessageRecord>, Unread> {
         let (mut chunk, mut bytes, mut last) = (Vec::new(), 0, None);
         while !self.spans.is_empty() && chunk.len() < CHUNK && bytes < CHUNK_BYTES {
             let now = Instant::now();
             if now >= end {
-                return Err(CheckError::TooLong);
+                return Err(Unread::TooLong);
             }
             if now >= self.deadline {
-                return Err(CheckError::Silence { last });
+                return Err(Unread::Silence { last });
             }
             match self.consumer.poll(self.deadline.min(end) - now) {
                 None => continue,

@@ -13,10 +13,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Control;
 use crate::group::member::{Standstill, commit};
 use crate::group::recreated::FirstReads;
 use crate::metrics::Metrics;
+use crate::stamps::control::Control;
 
 /// How long a rebalance waits for the write that is under way. The whole group waits with it, and what is not committed
 /// in time is read again and found processed; so it is no longer than a write takes on a busy machine.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::batch::assignment::{Assignment, Commit};
+use domain::batch::assignment::Commit;
 use domain::batch::heart::{Chunk, Record};
 use domain::record::KafkaRecord;
 use platform::kafka::{KafkaSettings, record};
@@ -31,19 +31,8 @@ use crate::group::member::{
     CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, commit, member,
 };
 use crate::metrics::Metrics;
+use crate::stamps::control::Control;
 use crate::stamps::record::{Other, decode};
-
-/// What happens to partitions.
-#[derive(Debug)]
-pub(crate) enum Control {
-    /// Partitions were assigned.
-    Assigned(Vec<Assignment>),
-    /// Partitions are taken away. `reply` takes what may be committed for them; there is none if they are somebody
-    /// else's already.
-    Revoked { assignments: Vec<Assignment>, lost: bool, reply: Option<mpsc::Sender<Vec<Commit>>> },
-    /// What is committed, as far as the client knows.
-    Known(Vec<Commit>),
-}
 
 /// How long a partition that has records may be silent: far longer than a fetch, a rebalance or a new leader takes.
 const SILENCE: Duration = Duration::from_secs(30);

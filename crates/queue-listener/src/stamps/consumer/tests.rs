@@ -7,6 +7,8 @@ use prometheus::Registry;
 use test_support::{TestTopic, eventually, stack};
 use tokio::sync::mpsc::{self as channels, Receiver, UnboundedReceiver};
 
+use domain::batch::assignment::Assignment;
+
 use super::*;
 
 /// The time does not matter here.

@@ -7,9 +7,9 @@ use store::stamps::batches::{self, BatchRow};
 use store::stamps::states::StampState;
 
 use super::stamps::StampBody;
-use crate::http::application::{READ, read, resource};
 use crate::http::caller::StampReader;
 use crate::http::error::ApiError;
+use crate::http::resource::{READ, read, resource};
 use crate::http::state::AppState;
 
 /// Adds `/v1/batches/{id}`.

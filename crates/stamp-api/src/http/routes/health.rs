@@ -3,7 +3,7 @@
 use actix_web::web;
 use platform::admin::{livez, readyz};
 
-use crate::http::application::{READ, read, resource};
+use crate::http::resource::{READ, read, resource};
 
 /// Adds `/livez` and `/readyz`.
 pub fn configure(config: &mut web::ServiceConfig) {

@@ -8,10 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::Serialize;
 use store::stamps::states::{self, StampState};
 
-use crate::http::application::{READ, read, resource};
 use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::{StampReader, StampWriter};
 use crate::http::error::ApiError;
+use crate::http::resource::{READ, read, resource};
 use crate::http::state::AppState;
 use crate::stamps::gate::OpenIntake;
 use crate::stamps::intake::IntakeError;

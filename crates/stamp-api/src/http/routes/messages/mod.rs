@@ -10,9 +10,9 @@ use store::messages::rows::StoredMessage;
 use uuid::Uuid;
 
 use crate::auth::caller::Caller;
-use crate::http::application::{READ, read, resource};
 use crate::http::caller::require_self;
 use crate::http::error::ApiError;
+use crate::http::resource::{READ, read, resource};
 
 /// Adds everything under `/v1/users/{user}/messages`.
 pub fn configure(config: &mut web::ServiceConfig) {

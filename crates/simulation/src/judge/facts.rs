@@ -1,0 +1,35 @@
+//! What is so, whatever a heart thinks.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::stamp::Stamp;
+
+use crate::log::Log;
+
+/// What is so, whatever the heart thinks.
+pub(crate) struct Facts<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) stamps: &'a [Option<Stamp>],
+    /// Stamps whose values the database refuses.
+    pub(crate) refused: &'a std::collections::BTreeSet<u8>,
+    /// Microseconds since the start of the world.
+    pub(crate) now: i64,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+    pub(crate) horizon: Option<TimeDelta>,
+}
+
+/// A broken promise, in words.
+pub(crate) type Broken = Result<(), String>;
+
+impl Facts<'_> {
+    /// When a stamp falls due, in microseconds of the world.
+    pub(super) fn due(&self, id: u8) -> i64 {
+        let stamp = self.stamps[usize::from(id)].as_ref().expect("a stamp that was appended");
+        (stamp.due() - self.start).num_microseconds().expect("centuries at most")
+    }
+
+    pub(super) fn is_distant(&self, id: u8) -> bool {
+        self.horizon.is_some_and(|horizon| TimeDelta::microseconds(self.due(id) - self.now) > horizon)
+    }
+}

@@ -1,0 +1,69 @@
+//! Counts and times every answer.
+
+use std::time::Instant;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use crate::metrics::Metrics;
+
+/// The route of a path that leads nowhere.
+const UNMATCHED: &str = "unmatched";
+
+/// Counts and times every answer.
+///
+/// # Errors
+/// Only what `next` fails with.
+pub async fn measure(
+    metrics: web::Data<Metrics>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let start = Instant::now();
+    let response = next.call(request).await?;
+    let request = response.request();
+    metrics.answered(
+        route(&response),
+        method_label(request.method()),
+        response.status().as_str(),
+        start.elapsed(),
+    );
+    Ok(response)
+}
+
+/// The pattern that the request's path matched, by which requests are grouped. Never the path itself: it holds
+/// ids, and there is no end of them.
+pub fn route(response: &ServiceResponse) -> &str {
+    response.request().match_name().unwrap_or(UNMATCHED)
+}
+
+/// A client may invent methods; a label may not.
+pub fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invented_method_is_not_a_label_of_its_own() {
+        let invented = Method::from_bytes(b"BREW").expect("a token");
+        assert_eq!(method_label(&invented), "OTHER");
+        assert_eq!(method_label(&Method::POST), "POST");
+    }
+}

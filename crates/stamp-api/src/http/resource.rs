@@ -1,0 +1,29 @@
+//! What a resource is: its paths, and the methods that it has.
+
+use actix_web::guard::{self, Guard};
+use actix_web::{HttpResponse, Resource, web};
+
+use super::error::ApiError;
+
+/// What a resource that is only read allows.
+pub(super) const READ: &str = "GET, HEAD";
+
+/// A resource that answers methods it does not have with 405.
+///
+/// * `route`: the name under which logs and metrics know it.
+/// * `patterns`: the paths that lead to it.
+/// * `allow`: the methods it has.
+pub(super) fn resource<const N: usize>(
+    route: &str,
+    patterns: [&'static str; N],
+    allow: &'static str,
+) -> Resource {
+    web::resource(Vec::from(patterns)).name(route).default_service(web::to(move || async move {
+        Err::<HttpResponse, _>(ApiError::MethodNotAllowed { allow })
+    }))
+}
+
+/// `GET`, and `HEAD`, for which the server leaves the body out.
+pub(super) fn read() -> impl Guard {
+    guard::Any(guard::Get()).or(guard::Head())
+}
