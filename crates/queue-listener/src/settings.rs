@@ -2,7 +2,8 @@
 
 use domain::batch::policy::BatchLimits;
 use platform::kafka::KafkaSettings;
-use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, number};
+use platform::kafka::TopicSettings;
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, number};
 use serde::Deserialize;
 use store::settings::DatabaseSettings;
 

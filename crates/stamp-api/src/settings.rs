@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use platform::kafka::KafkaSettings;
-use platform::settings::{Environment, InvalidSetting, ProcessSettings, TopicSettings, address};
+use platform::kafka::TopicSettings;
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, address};
 use serde::Deserialize;
 use store::settings::DatabaseSettings;
 

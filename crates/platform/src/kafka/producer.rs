@@ -1,6 +1,6 @@
 //! What all producers share.
 
-use super::KafkaSettings;
+use super::settings::KafkaSettings;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;

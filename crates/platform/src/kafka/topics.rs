@@ -11,7 +11,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
-use crate::settings::TopicSettings;
+use super::settings::TopicSettings;
 
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use domain::message::{self, Message};
 use platform::kafka::KafkaSettings;
+use platform::kafka::TopicSettings;
 use platform::kafka::producer::{PROMPT, Quiet, producer_config, traceparent};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
-use platform::settings::TopicSettings;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use domain::outbox::{Command, Event, OwnerId, Renewal};
 use domain::stamp::Stamp;
 use store::stamps::backlog::{Backlog, backlog};
-use store::stamps::intake;
+use store::stamps::owners;
 use store::{Database, DatabaseError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -56,24 +56,24 @@ pub async fn keep(
 async fn carry_out(outbox: Arc<Outbox>, database: Database, command: Command<Stamp>) {
     let (event, step) = match command {
         Command::Register(lane) => {
-            let made = intake::register(&database).await;
+            let made = owners::register(&database).await;
             let owner = made.as_ref().ok().copied().map(OwnerId);
             (Event::Registered { lane, owner }, failed("make an owner", made))
         }
-        Command::Renew(marks) => match intake::renew(&database, &plain(&marks)).await {
+        Command::Renew(marks) => match owners::renew(&database, &plain(&marks)).await {
             Ok(rows) => {
                 let renewal = |(id, retired)| Renewal { owner: OwnerId(id), retired };
                 (Event::Renewed(rows.into_iter().map(renewal).collect()), None)
             }
             error => (Event::NotRenewed, failed("renew the owners", error)),
         },
-        Command::Retire(owner) => match intake::retire(&database, owner.0).await {
+        Command::Retire(owner) => match owners::retire(&database, owner.0).await {
             Ok(row) => (Event::Retired { owner, gone: row.is_none() }, None),
             error => (Event::NotRetired(owner), failed("retire an owner", error)),
         },
         Command::LookForSilent { except } => {
             let except: Vec<i64> = except.iter().map(|owner| owner.0).collect();
-            match intake::retire_silent(&database, SILENCE, &except).await {
+            match owners::retire_silent(&database, SILENCE, &except).await {
                 Ok(Some(silent)) => {
                     tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
                     let owner = OwnerId(silent.id);
@@ -83,7 +83,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: Command<Sta
             }
         }
         Command::ReadPage { owner, above } => {
-            match intake::outbox(&database, owner.0, above, PAGE as i64).await {
+            match owners::outbox(&database, owner.0, above, PAGE as i64).await {
                 Ok(rows) => {
                     let rows = rows.into_iter().map(|row| (row.seq, row.stamp)).collect();
                     (Event::PageRead { owner, rows }, None)
@@ -91,7 +91,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: Command<Sta
                 error => (Event::PageNotRead(owner), failed("read an outbox", error)),
             }
         }
-        Command::Forget(owner) => match intake::forget(&database, owner.0).await {
+        Command::Forget(owner) => match owners::forget(&database, owner.0).await {
             Ok(()) => {
                 tracing::info!(owner = owner.0, "a retired owner's outbox is published");
                 (Event::Forgotten(owner), None)
@@ -118,7 +118,7 @@ fn plain(marks: &[(OwnerId, i64)]) -> Vec<(i64, i64)> {
 /// The end of a process's outbox: the marks are stored, and what lies above is anybody's.
 pub async fn abandon(outbox: &Outbox, database: &Database) {
     let marks = plain(&outbox.end());
-    let abandoned = tokio::time::timeout(ABANDON_LIMIT, intake::abandon(database, &marks)).await;
+    let abandoned = tokio::time::timeout(ABANDON_LIMIT, owners::abandon(database, &marks)).await;
     if !matches!(abandoned, Ok(Ok(()))) {
         tracing::warn!("the outbox can't be given up; it is taken over after a few seconds of silence");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::outbox::owner::Standing;
 
-use super::intake::LIMIT;
+use super::owners::LIMIT;
 use crate::database::Database;
 use crate::error::DatabaseError;
 

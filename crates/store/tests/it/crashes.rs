@@ -6,7 +6,7 @@ use store::dead_letters::{self, queries};
 use store::messages::inbox::{self, Folder};
 use store::messages::rows;
 use store::settings::DatabaseSettings;
-use store::stamps::{intake, processing};
+use store::stamps::{intake, owners, processing};
 use store::{Database, migrations};
 use test_support::OwnPostgres;
 use uuid::Uuid;
@@ -55,13 +55,13 @@ impl World {
 async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_does_not_wait_for_the_disk() {
     let mut world = World::new().await;
     let pool = world.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     let ids: Vec<String> = (0..50).map(|id| format!("cid-{id}")).collect();
     for (id, seq) in ids.iter().zip(1..) {
         intake::store(&pool, owner, &numbered(seq, &[id])).await.expect("stored");
     }
     let pool = world.crash().await;
-    let stamps = intake::outbox(&pool, owner, 0, 100).await.expect("the outbox").len();
+    let stamps = owners::outbox(&pool, owner, 0, 100).await.expect("the outbox").len();
 
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let batch = batches(ids.iter().copied(), ids.len(), &[MinBatchSize]);

@@ -8,7 +8,7 @@ use store::dead_letters::queries::{self, Filter};
 use store::dead_letters::replays;
 use store::messages::inbox;
 use store::messages::rows;
-use store::stamps::{intake, processing, sweep};
+use store::stamps::{intake, owners, processing, sweep};
 use store::{Database, dead_letters};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
@@ -46,17 +46,17 @@ async fn watch(database: &TestDatabase, default: &str, expected: &str) {
 
 /// Has every function of the crate write that does.
 async fn write(pool: &Database) {
-    let owner = intake::register(pool).await.expect("registered");
+    let owner = owners::register(pool).await.expect("registered");
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
-    intake::renew(pool, &[(owner, 2)]).await.expect("renewed");
+    owners::renew(pool, &[(owner, 2)]).await.expect("renewed");
     sweep::sweep(pool, 10).await.expect("swept");
     processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), "l", "t", false)
         .await
         .expect("processed");
-    intake::abandon(pool, &[(owner, 2)]).await.expect("abandoned");
-    intake::retire_silent(pool, Duration::from_secs(5), &[]).await.expect("asked").expect("it was given up");
-    intake::retire(pool, owner).await.expect("retired");
-    intake::forget(pool, owner).await.expect("forgotten");
+    owners::abandon(pool, &[(owner, 2)]).await.expect("abandoned");
+    owners::retire_silent(pool, Duration::from_secs(5), &[]).await.expect("asked").expect("it was given up");
+    owners::retire(pool, owner).await.expect("retired");
+    owners::forget(pool, owner).await.expect("forgotten");
 
     dead_letters::store(pool, &[letter("t", 0, 0, 0)]).await.expect("stored");
     let id = queries::list(pool, Filter::default(), 1).await.expect("listed")[0].id;

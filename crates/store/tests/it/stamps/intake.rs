@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use store::Database;
 use store::stamps::intake::{self, Stored};
+use store::stamps::owners;
 use test_support::TestDatabase;
 
 use crate::values::numbered;
@@ -25,12 +26,12 @@ async fn ids_that_are_taken_are_told_by_their_numbers() {
         let pool = database.pool();
         (database, pool)
     };
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     assert_eq!(store(&pool, owner, 1, &["b", "a"]).await, Some(vec![1, 2]));
     assert_eq!(store(&pool, owner, 3, &["c", "a", "ä"]).await, Some(vec![3, 5]));
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 4);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 4);
-    let outbox = intake::outbox(&pool, owner, 1, 10).await.expect("the outbox");
+    let outbox = owners::outbox(&pool, owner, 1, 10).await.expect("the outbox");
     let read: Vec<(i64, &str)> =
         outbox.iter().map(|row| (row.seq, row.stamp.object_cid().as_str())).collect();
     assert_eq!(read, [(2, "a"), (3, "c"), (5, "ä")]);
@@ -40,7 +41,7 @@ async fn ids_that_are_taken_are_told_by_their_numbers() {
 async fn a_pending_row_says_when_its_stamp_is_due_and_older_binaries_may_leave_that_out() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     assert_eq!(store(&pool, owner, 1, &["a"]).await, Some(vec![1]));
     let due = "SELECT count(*) FROM pending_stamps p JOIN stamp_states s ON s.process_after = p.due_at
                WHERE s.object_cid = 'a' AND p.stored_at BETWEEN now() - interval '1 min' AND now()";
@@ -52,16 +53,16 @@ async fn a_pending_row_says_when_its_stamp_is_due_and_older_binaries_may_leave_t
 async fn nothing_is_stored_under_a_retired_owner() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
-    assert_eq!(intake::renew(&pool, &[(owner, 5)]).await.expect("renewed"), [(owner, false)]);
-    let retired = intake::retire(&pool, owner).await.expect("retired").expect("it was there");
+    let owner = owners::register(&pool).await.expect("an owner");
+    assert_eq!(owners::renew(&pool, &[(owner, 5)]).await.expect("renewed"), [(owner, false)]);
+    let retired = owners::retire(&pool, owner).await.expect("retired").expect("it was there");
     assert_eq!((retired.id, retired.published_through), (owner, 5));
     assert_eq!(store(&pool, owner, 6, &["a"]).await, None);
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
-    let renewed = intake::renew(&pool, &[(owner, 5)]).await.expect("asked");
+    let renewed = owners::renew(&pool, &[(owner, 5)]).await.expect("asked");
     assert_eq!(renewed, [(owner, true)], "it may take no rows any more");
-    intake::forget(&pool, owner).await.expect("forgotten");
-    assert_eq!(intake::renew(&pool, &[(owner, 5)]).await.expect("asked"), []);
+    owners::forget(&pool, owner).await.expect("forgotten");
+    assert_eq!(owners::renew(&pool, &[(owner, 5)]).await.expect("asked"), []);
     assert_eq!(store(&pool, owner, 6, &["a"]).await, None, "nor once its row is gone");
 }
 
@@ -70,18 +71,18 @@ async fn a_silent_owner_is_retired_once_and_a_live_one_is_not() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let (silent, live) =
-        (intake::register(&pool).await.expect("one"), intake::register(&pool).await.expect("two"));
+        (owners::register(&pool).await.expect("one"), owners::register(&pool).await.expect("two"));
     database
         .run(&format!("UPDATE intake_owners SET seen_at = now() - interval '6 s' WHERE id = {silent}"))
         .await;
     let silence = Duration::from_secs(5);
-    assert_eq!(intake::retire_silent(&pool, silence, &[silent]).await.expect("asked"), None, "it is our own");
-    let retired = intake::retire_silent(&pool, silence, &[]).await.expect("asked").expect("one is silent");
+    assert_eq!(owners::retire_silent(&pool, silence, &[silent]).await.expect("asked"), None, "it is our own");
+    let retired = owners::retire_silent(&pool, silence, &[]).await.expect("asked").expect("one is silent");
     assert_eq!(retired.id, silent);
-    assert_eq!(intake::retire_silent(&pool, silence, &[]).await.expect("asked"), None);
-    assert_eq!(intake::renew(&pool, &[(live, 0)]).await.expect("renewed"), [(live, false)]);
-    intake::abandon(&pool, &[(live, 9)]).await.expect("abandoned");
-    let left = intake::retire_silent(&pool, silence, &[]).await.expect("asked").expect("it was given up");
+    assert_eq!(owners::retire_silent(&pool, silence, &[]).await.expect("asked"), None);
+    assert_eq!(owners::renew(&pool, &[(live, 0)]).await.expect("renewed"), [(live, false)]);
+    owners::abandon(&pool, &[(live, 9)]).await.expect("abandoned");
+    let left = owners::retire_silent(&pool, silence, &[]).await.expect("asked").expect("it was given up");
     assert_eq!((left.id, left.published_through), (live, 9));
 }
 
@@ -89,12 +90,12 @@ async fn a_silent_owner_is_retired_once_and_a_live_one_is_not() {
 async fn a_retirement_waits_for_an_insert_that_is_under_way() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     // An insert that has locked its owner and has not committed.
     database.run(&format!("BEGIN; SELECT id FROM intake_owners WHERE id = {owner} FOR KEY SHARE")).await;
     let retirement = tokio::spawn({
         let pool = pool.clone();
-        async move { intake::retire(&pool, owner).await }
+        async move { owners::retire(&pool, owner).await }
     });
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";

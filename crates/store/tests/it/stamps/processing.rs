@@ -4,7 +4,7 @@ use domain::batch::heart::Failure;
 use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
 use store::stamps::processing::Processed;
-use store::stamps::{intake, processing};
+use store::stamps::{intake, owners, processing};
 use test_support::{TestDatabase, eventually};
 
 use crate::values::{batches, numbered};
@@ -17,7 +17,7 @@ fn wins(processed: &Processed) -> Vec<bool> {
 async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
 
     let first = processing::process(&pool, &batches(["b", "a"], 2, &[MinBatchSize]), "one", "t", false).await;
@@ -42,7 +42,7 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
 async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadlock() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     let ids: Vec<String> = (0..300).map(|id| format!("cid-{id:03}")).collect();
     // Half of them are ours, half another producer's.
     let ours: Vec<&str> = ids.iter().step_by(2).map(String::as_str).collect();
@@ -79,7 +79,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
 async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_these_very_records() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
     let triggers = [MinBatchSize, Deadline];
     let three = batches(["a", "b", "c"], 2, &triggers);

@@ -6,7 +6,7 @@ use domain::batch::pending::PendingStamp;
 use domain::stamp::Stamp;
 use store::Database;
 use store::stamps::intake::{self, Stored};
-use store::stamps::{distant, sweep};
+use store::stamps::{distant, owners, sweep};
 use test_support::TestDatabase;
 
 use crate::values::{numbered, stamp, stamp_due_after};
@@ -15,10 +15,10 @@ use crate::values::{numbered, stamp, stamp_due_after};
 async fn overdue(ids: &[&str]) -> (TestDatabase, Database) {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let owner = intake::register(&pool).await.expect("an owner");
+    let owner = owners::register(&pool).await.expect("an owner");
     let stored = intake::store(&pool, owner, &numbered(1, ids)).await.expect("the database answers");
     assert!(matches!(stored, Stored::Committed { .. }));
-    intake::renew(&pool, &[(owner, ids.len() as i64)]).await.expect("renewed");
+    owners::renew(&pool, &[(owner, ids.len() as i64)]).await.expect("renewed");
     database
         .run(
             "UPDATE pending_stamps

@@ -1,0 +1,111 @@
+//! The variables of the process. No other file in the project reads them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::de::DeserializeOwned;
+
+use super::invalid::InvalidSetting;
+
+/// A text that never shows up in logs or errors.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("(not shown)")
+    }
+}
+
+/// Variables that may be given as `X_FILE`, the name of a file that holds the value.
+const SECRETS: [&str; 3] = ["DATABASE_URL", "JWT_SECRET", "JWT_PUBLIC_KEY"];
+const KAFKA_CONF: &str = "KAFKA_CONF_";
+
+/// The variables of the process. An empty one counts as not set.
+#[derive(Debug, Clone)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// Reads the process's environment and the files that `…_FILE` variables name.
+    ///
+    /// # Errors
+    /// If such a file can't be read, or a variable is given both ways.
+    pub fn from_process() -> Result<Self, InvalidSetting> {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::from_variables(std::env::vars_os().filter_map(text))
+    }
+
+    /// Takes these variables for those of the process: tests don't touch the process's own.
+    ///
+    /// # Errors
+    /// As for [`from_process`](Self::from_process).
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, InvalidSetting> {
+        let mut all: HashMap<String, String> =
+            variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let files: Vec<(String, String)> = all
+            .iter()
+            .filter_map(|(name, path)| Some((name.strip_suffix("_FILE")?.to_owned(), path.clone())))
+            .filter(|(name, _)| SECRETS.contains(&name.as_str()) || name.starts_with(KAFKA_CONF))
+            .collect();
+        for (name, path) in files {
+            let variable = format!("{name}_FILE");
+            if all.contains_key(&name) {
+                return Err(InvalidSetting::new(
+                    &variable,
+                    &path,
+                    format!("{name} is set too; set one of them"),
+                ));
+            }
+            let value = std::fs::read_to_string(&path).map_err(|error| {
+                InvalidSetting::new(
+                    &variable,
+                    &path,
+                    format!("the name of a file that can be read ({error})"),
+                )
+            })?;
+            all.insert(name, value.trim_end_matches(['\n', '\r']).to_owned());
+        }
+        Ok(Self(all))
+    }
+
+    /// One variable.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+
+    /// Fills a struct of optional strings whose fields are named as the variables, in lower case.
+    ///
+    /// # Errors
+    /// None for such a struct.
+    pub fn section<T: DeserializeOwned>(&self) -> Result<T, InvalidSetting> {
+        envy::from_iter(self.0.clone()).map_err(|error| InvalidSetting::Missing {
+            name: "a variable".to_owned(),
+            accepted: error.to_string(),
+        })
+    }
+
+    /// The `KAFKA_CONF_…` variables as librdkafka names them: `KAFKA_CONF_SASL_PASSWORD` is `sasl.password`.
+    pub fn kafka_conf(&self) -> BTreeMap<String, String> {
+        let name = |variable: &str| Some(variable.strip_prefix(KAFKA_CONF)?.to_lowercase().replace('_', "."));
+        self.0
+            .iter()
+            .filter(|(variable, _)| !variable.ends_with("_FILE"))
+            .filter_map(|(variable, value)| Some((name(variable)?, value.clone())))
+            .collect()
+    }
+}

@@ -1,0 +1,16 @@
+//! The environment, read once at the start. Nothing else in the project looks at environment variables.
+//!
+//! A section is a struct of optional strings that [`envy`] fills; its values are then parsed by [`number`], [`flag`] and
+//! [`address`], so that every error names the variable, its value and what is accepted.
+
+mod environment;
+mod invalid;
+mod process;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use self::environment::{Environment, Secret};
+pub use self::invalid::InvalidSetting;
+pub use self::process::ProcessSettings;
+pub use self::values::{address, flag, number};

@@ -1,0 +1,51 @@
+//! The values of variables: every error names the variable, its value and what is accepted.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::invalid::InvalidSetting;
+
+/// Parses a number within a range.
+///
+/// # Errors
+/// If it is none, or lies outside.
+pub fn number<N>(
+    name: &str,
+    value: Option<String>,
+    default: N,
+    range: RangeInclusive<N>,
+) -> Result<N, InvalidSetting>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let Some(value) = value else { return Ok(default) };
+    value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        InvalidSetting::new(name, &value, format!("a whole number from {} to {}", range.start(), range.end()))
+    })
+}
+
+/// Parses `true` or `false`.
+///
+/// # Errors
+/// If it is something else.
+pub fn flag(name: &str, value: Option<String>, default: bool) -> Result<bool, InvalidSetting> {
+    let Some(value) = value else { return Ok(default) };
+    value.parse().map_err(|_| InvalidSetting::new(name, &value, "true or false"))
+}
+
+/// Parses an address to listen on.
+///
+/// # Errors
+/// If it is not an IP address with a port.
+pub fn address(name: &str, value: Option<String>, default: &str) -> Result<SocketAddr, InvalidSetting> {
+    let value = value.unwrap_or_else(|| default.to_owned());
+    value.parse().map_err(|_| {
+        InvalidSetting::new(
+            name,
+            &value,
+            "an IP address and a port, such as 127.0.0.1:8000; port 0 picks a free one",
+        )
+    })
+}

@@ -1,0 +1,185 @@
+//! The owners of the outbox, who publish it.
+//!
+//! Every committer of a `stamp-api` puts stamps in under an *owner*, an identity of its own, and numbers them. The
+//! owner's one row says up to which number everything is in Kafka, so that an acknowledgement costs no write
+//! for each stamp. An owner that falls silent is *retired* by another process, which then publishes what lies
+//! above the mark. An insert and a retirement lock the owner's row against each other: once an owner is
+//! retired, nothing more can appear under it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::intake::Numbered;
+use super::row::stamp;
+use crate::database::Database;
+use crate::durable::DURABLE;
+use crate::error::DatabaseError;
+
+/// How long other statements of the outbox may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// An owner whose outbox has to be published by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetiredOwner {
+    /// Its number.
+    pub id: i64,
+    /// Up to here everything is in Kafka.
+    pub published_through: i64,
+}
+
+/// Makes a new owner.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
+    let sql = format!("INSERT INTO intake_owners (published_through) SELECT 0 WHERE {DURABLE} RETURNING id");
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let row = client.query_one(&sql, &[]).await?;
+                row.try_get(0)
+            })
+        })
+        .await
+}
+
+/// Renews owners and raises their marks, all in one statement. Returns those that are there, and whether each is
+/// retired.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64, bool)>, DatabaseError> {
+    // Locked in order: another process may have adopted some of them.
+    let sql = format!(
+        "
+        WITH own AS MATERIALIZED (
+            SELECT o.id FROM intake_owners o WHERE o.id = ANY($1::int8[]) AND {DURABLE}
+            ORDER BY o.id FOR NO KEY UPDATE
+        )
+        UPDATE intake_owners o
+        SET seen_at = clock_timestamp(), published_through = greatest(o.published_through, m.mark)
+        FROM own JOIN unnest($1::int8[], $2::int8[]) AS m (id, mark) ON m.id = own.id
+        WHERE o.id = own.id
+        RETURNING o.id, o.retired"
+    );
+    let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let rows = client.query(&sql, &[&owners, &marks]).await?;
+                rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+            })
+        })
+        .await
+}
+
+/// Retires an owner of one's own and waits for the inserts that are under way. Returns it with its mark.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn retire(database: &Database, owner: i64) -> Result<Option<RetiredOwner>, DatabaseError> {
+    let sql = format!(
+        "
+        WITH own AS (SELECT id FROM intake_owners WHERE id = $1 AND {DURABLE} FOR UPDATE)
+        UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
+        FROM own WHERE o.id = own.id
+        RETURNING o.id, o.published_through"
+    );
+    database
+        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(&sql, &[&owner]).await?) }))
+        .await
+}
+
+/// Retires an owner that was silent for so long, if there is one that nobody else is retiring and that is none of
+/// `except`: a process is slow sometimes, and its own owners are not silent to itself.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn retire_silent(
+    database: &Database,
+    silence: Duration,
+    except: &[i64],
+) -> Result<Option<RetiredOwner>, DatabaseError> {
+    let sql = format!(
+        "
+        WITH silent AS (
+            SELECT id FROM intake_owners
+            WHERE seen_at < clock_timestamp() - make_interval(secs => $1) AND id <> ALL($2::int8[]) AND {DURABLE}
+            ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
+        )
+        UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
+        FROM silent WHERE o.id = silent.id
+        RETURNING o.id, o.published_through"
+    );
+    let (seconds, except) = (silence.as_secs_f64(), except.to_vec());
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move { retired(client.query_opt(&sql, &[&seconds, &except]).await?) })
+        })
+        .await
+}
+
+fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, tokio_postgres::Error> {
+    row.map(|row| Ok(RetiredOwner { id: row.try_get(0)?, published_through: row.try_get(1)? })).transpose()
+}
+
+/// Gives owners up at the end of a process, so that another takes what is left of their outboxes at once.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), DatabaseError> {
+    let sql = format!(
+        "
+        UPDATE intake_owners o
+        SET seen_at = '-infinity', published_through = greatest(o.published_through, m.mark)
+        FROM unnest($1::int8[], $2::int8[]) AS m (id, mark) WHERE o.id = m.id AND {DURABLE}"
+    );
+    let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
+    database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move { client.execute(&sql, &[&owners, &marks]).await.map(drop) })
+        })
+        .await
+}
+
+/// Removes a retired owner once everything of its outbox is in Kafka.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn forget(database: &Database, owner: i64) -> Result<(), DatabaseError> {
+    let sql = format!("DELETE FROM intake_owners WHERE id = $1 AND retired AND {DURABLE}");
+    database
+        .bulk(LIMIT, |client| Box::pin(async move { client.execute(&sql, &[&owner]).await.map(drop) }))
+        .await
+}
+
+/// Reads what an owner has in its outbox above a number, in order of the numbers.
+///
+/// # Errors
+/// If the database can't be reached.
+pub async fn outbox(
+    database: &Database,
+    owner: i64,
+    above: i64,
+    limit: i64,
+) -> Result<Vec<Numbered>, DatabaseError> {
+    const SQL: &str = "
+        SELECT p.seq, s.object_cid, s.time_tolerance, s.created_date
+        FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
+        WHERE p.owner = $1 AND p.seq > $2
+        ORDER BY p.seq LIMIT $3";
+    let rows = database
+        .bulk(LIMIT, |client| {
+            Box::pin(async move {
+                let rows = client.query(SQL, &[&owner, &above, &limit]).await?;
+                rows.iter()
+                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
+                    .collect::<Result<Vec<(i64, String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
+            })
+        })
+        .await?;
+    let numbered =
+        |(seq, id, tolerance, created)| Some(Numbered { seq, stamp: stamp(id, tolerance, created)? });
+    Ok(rows.into_iter().filter_map(numbered).collect())
+}
