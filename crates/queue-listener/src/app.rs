@@ -20,21 +20,21 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::messages::{self, poller::MessageParts};
-use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::metrics::ListenerMetrics;
+use crate::settings::ListenerSettings;
 use crate::stamps;
 
 /// What a stop keeps back from its time to end the servers and the process in.
 const RESERVE: Duration = Duration::from_millis(500);
 
 /// A listener that runs.
-pub struct Running {
+pub struct RunningListener {
     /// Where its operators reach it.
     pub admin: SocketAddr,
     work: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Running {
+impl RunningListener {
     /// Waits for the end.
     ///
     /// # Errors
@@ -48,9 +48,9 @@ impl Running {
 ///
 /// # Errors
 /// If the settings can't be used or the address can't be bound.
-pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Running> {
+pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Result<RunningListener> {
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry)?;
+    let metrics = ListenerMetrics::register(&registry)?;
     let database = Database::new(&settings.database, "queue-listener")?;
     let pools = database.clone();
     database_connections(&registry, "queue_listener", move || pools.connections())?;
@@ -90,7 +90,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         handle.stop(false).await;
         result
     });
-    Ok(Running { admin, work })
+    Ok(RunningListener { admin, work })
 }
 
 /// Whether the groups were joined for the first time.
@@ -105,10 +105,10 @@ fn not_yet(joined: &AtomicBool, what: &str) -> Option<String> {
 }
 
 async fn work(
-    settings: Settings,
+    settings: ListenerSettings,
     database: Database,
     mut kafka: watch::Receiver<Reachability>,
-    metrics: Metrics,
+    metrics: ListenerMetrics,
     joined: Joined,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {

@@ -6,20 +6,20 @@ use platform::{healthcheck, shutdown, telemetry};
 
 use crate::app;
 use crate::dlq::Dlq;
-use crate::settings::{ADMIN_ADDR, Settings};
+use crate::settings::{ADMIN_ADDR, ListenerSettings};
 
 /// Takes stamp events from Kafka and processes them in batches, none later than its sender allowed.
 ///
 /// Settings come from environment variables.
 #[derive(Debug, Parser)]
 #[command(name = "queue-listener", version)]
-pub struct Cli {
+pub struct ListenerCli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ListenerCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ListenerCommand {
     /// Listens until SIGTERM or SIGINT; this is what happens without a command.
     Run,
     Dlq(Dlq),
@@ -27,21 +27,21 @@ enum Command {
     Healthcheck,
 }
 
-impl Cli {
+impl ListenerCli {
     /// Does what was asked for.
     ///
     /// # Errors
     /// [`InvalidSetting`](platform::settings::InvalidSetting) for a bad configuration, else what went wrong.
     pub async fn run(self) -> anyhow::Result<()> {
         let environment = Environment::from_process()?;
-        match self.command.unwrap_or(Command::Run) {
-            Command::Run => {
-                let settings = Settings::from_environment(&environment)?;
+        match self.command.unwrap_or(ListenerCommand::Run) {
+            ListenerCommand::Run => {
+                let settings = ListenerSettings::from_environment(&environment)?;
                 telemetry::init(&environment)?;
                 app::start(settings, shutdown::on_signal()?)?.join().await
             }
-            Command::Dlq(dlq) => dlq.run(&environment).await,
-            Command::Healthcheck => {
+            ListenerCommand::Dlq(dlq) => dlq.run(&environment).await,
+            ListenerCommand::Healthcheck => {
                 let process = ProcessSettings::from_environment(&environment, ADMIN_ADDR)?;
                 healthcheck::ready(process.admin_addr).await
             }
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn the_commands_are_well_formed() {
-        Cli::command().debug_assert();
+        ListenerCli::command().debug_assert();
     }
 
     #[test]
     fn what_replay_and_purge_work_on_is_said_in_exactly_one_way() {
-        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        let parses = |line: &str| ListenerCli::try_parse_from(line.split(' ')).is_ok();
         for right in [
             "queue-listener dlq replay --id 1 2 --dry-run",
             "queue-listener dlq replay --topic t --since 2026-01-01T00:00:00Z --rate 5 --json",

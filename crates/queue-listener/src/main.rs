@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use queue_listener::cli::Cli;
+use queue_listener::cli::ListenerCli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = ListenerCli::parse();
     platform::exit::run(cli.run())
 }

@@ -7,7 +7,7 @@ use crate::stall::Stall;
 
 /// The listener's metrics, of one process.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub(crate) struct ListenerMetrics {
     pub(crate) messages: IntCounterVec,
     pub(crate) user_messages: IntCounterVec,
     pub(crate) user_topics: IntGauge,
@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) stall: Stall,
 }
 
-impl Metrics {
+impl ListenerMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let sizes = vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
         let lateness = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];

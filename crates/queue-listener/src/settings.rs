@@ -12,7 +12,7 @@ pub(crate) const ADMIN_ADDR: &str = "127.0.0.1:9465";
 
 /// Everything that the environment tells the listener.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ListenerSettings {
     /// Its address for operators and the time it may take to stop.
     pub process: ProcessSettings,
     /// The database.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub instance_id: String,
 }
 
-impl Settings {
+impl ListenerSettings {
     /// Reads them.
     pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
         #[derive(Deserialize)]
@@ -75,10 +75,10 @@ fn host_and_process() -> String {
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)]) -> Result<Settings, InvalidSetting> {
+    fn settings(variables: &[(&str, &str)]) -> Result<ListenerSettings, InvalidSetting> {
         let variables = [("DATABASE_URL", "postgres://u:p@h/d")].iter().chain(variables);
         let owned = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::from_environment(&Environment::from_variables(owned).expect("no files are named"))
+        ListenerSettings::from_environment(&Environment::from_variables(owned).expect("no files are named"))
     }
 
     #[test]

@@ -20,10 +20,10 @@ impl Stall {
     }
 
     /// Something that the database has to do is under way until the returned value is dropped.
-    pub(crate) fn begin(&self) -> UnderWay {
+    pub(crate) fn begin(&self) -> InProgress {
         let begun = Instant::now();
         self.begun().push(begun);
-        UnderWay { stall: self.clone(), begun }
+        InProgress { stall: self.clone(), begun }
     }
 
     /// For how many seconds the oldest has been under way, 0 if none is.
@@ -45,12 +45,12 @@ impl Stall {
 
 /// What is under way ends when this is dropped, with a cancellation too.
 #[derive(Debug)]
-pub(crate) struct UnderWay {
+pub(crate) struct InProgress {
     stall: Stall,
     begun: Instant,
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
         let mut begun = self.stall.begun();
         if let Some(index) = begun.iter().position(|other| *other == self.begun) {

@@ -26,8 +26,8 @@ use crate::http::connections::Connections;
 use crate::http::state::AppState;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
-use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::metrics::ApiMetrics;
+use crate::settings::ApiSettings;
 use crate::stamps::owners::Complaint;
 use crate::stamps::run;
 
@@ -46,12 +46,12 @@ const RESERVE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// What kept the service from starting, or the part that ended and why.
-pub async fn serve(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<()> {
     start(settings, stop)?.join().await
 }
 
 /// A service that has bound its addresses.
-pub struct Running {
+pub struct RunningApi {
     /// Where clients reach it.
     pub http: SocketAddr,
     /// Where operators reach it.
@@ -59,7 +59,7 @@ pub struct Running {
     supervisor: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Running {
+impl RunningApi {
     /// Waits for the end.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Running {
 ///
 /// # Errors
 /// If a setting can't be used or an address can't be bound.
-pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Running> {
+pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<RunningApi> {
     let database = Database::new(&settings.database, "stamp-api")?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let state =
@@ -93,7 +93,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let health = Health::new(kafka).ask(Box::new(readiness::probe(database))).require(Box::new(closed));
     let health = Arc::new(health.desire(Box::new(move || outbox.get())));
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry)?;
+    let metrics = ApiMetrics::register(&registry)?;
 
     let shared = Shared {
         state: Arc::clone(&state),
@@ -109,7 +109,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
     let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
     let drain = CancellationToken::new();
-    let stamps = run::Parts {
+    let stamps = run::IntakeParts {
         database: state.database.clone(),
         kafka: settings.kafka,
         topic: settings.topics.stamp_topic,
@@ -118,7 +118,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         complaint,
         patience: limit / 4,
     };
-    let parts = Parts {
+    let parts = Servers {
         http_handle: http.handle(),
         http: tokio::spawn(http),
         admin_handle,
@@ -127,7 +127,7 @@ pub fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Runn
         drain,
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
-    Ok(Running { http: http_address, admin: admin_address, supervisor })
+    Ok(RunningApi { http: http_address, admin: admin_address, supervisor })
 }
 
 /// What has a bound shows how much of it is taken.
@@ -146,7 +146,7 @@ fn show_bounded(
 }
 
 fn http_server(
-    settings: &Settings,
+    settings: &ApiSettings,
     shared: Shared,
     connections: Arc<Connections>,
 ) -> anyhow::Result<(Server, SocketAddr)> {
@@ -169,7 +169,7 @@ fn http_server(
 }
 
 /// What runs, and how it is told to stop.
-struct Parts {
+struct Servers {
     http: JoinHandle<std::io::Result<()>>,
     http_handle: ServerHandle,
     admin: JoinHandle<std::io::Result<()>>,
@@ -179,7 +179,7 @@ struct Parts {
     drain: CancellationToken,
 }
 
-impl Parts {
+impl Servers {
     /// Waits until it is time to stop, or until a part ends that should not have; then stops everything.
     async fn supervise(mut self, stop: CancellationToken, limit: Duration) -> anyhow::Result<()> {
         let outcome = tokio::select! {

@@ -10,20 +10,20 @@ use store::settings::DatabaseSettings;
 use crate::app;
 use crate::auth::issue::{self, Grant};
 use crate::auth::settings::AuthSettings;
-use crate::settings::{Settings, process};
+use crate::settings::{ApiSettings, process};
 
 /// Takes stamps in over HTTP, stores them in PostgreSQL and publishes their events to Kafka.
 ///
 /// Settings come from environment variables.
 #[derive(Debug, Parser)]
 #[command(name = "stamp-api", version)]
-pub struct Cli {
+pub struct ApiCli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ApiCommand>,
 }
 
 #[derive(Debug, Clone, Subcommand)]
-enum Command {
+enum ApiCommand {
     /// Serves HTTP until SIGTERM or SIGINT; this is what happens without a command.
     Serve,
     /// Brings the database's schema up to this version.
@@ -34,24 +34,24 @@ enum Command {
     Healthcheck,
 }
 
-impl Cli {
+impl ApiCli {
     /// Does what was asked for.
     ///
     /// # Errors
     /// [`InvalidSetting`](platform::settings::InvalidSetting) for a bad configuration, else what went wrong.
     pub async fn run(self) -> anyhow::Result<()> {
         let environment = Environment::from_process()?;
-        match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve(&environment).await,
-            Command::Migrate => migrate(&environment).await,
-            Command::Token(grant) => token(&environment, &grant),
-            Command::Healthcheck => healthcheck::ready(process(&environment)?.admin_addr).await,
+        match self.command.unwrap_or(ApiCommand::Serve) {
+            ApiCommand::Serve => serve(&environment).await,
+            ApiCommand::Migrate => migrate(&environment).await,
+            ApiCommand::Token(grant) => token(&environment, &grant),
+            ApiCommand::Healthcheck => healthcheck::ready(process(&environment)?.admin_addr).await,
         }
     }
 }
 
 async fn serve(environment: &Environment) -> anyhow::Result<()> {
-    let settings = Settings::from_environment(environment)?;
+    let settings = ApiSettings::from_environment(environment)?;
     telemetry::init(environment)?;
     app::serve(settings, shutdown::on_signal()?).await
 }
@@ -83,13 +83,13 @@ mod tests {
 
     #[test]
     fn the_commands_are_well_formed() {
-        Cli::command().debug_assert();
+        ApiCli::command().debug_assert();
     }
 
     #[test]
     fn serving_is_the_default() {
-        let cli = Cli::try_parse_from(["stamp-api"]).expect("no command is fine");
+        let cli = ApiCli::try_parse_from(["stamp-api"]).expect("no command is fine");
         assert!(cli.command.is_none());
-        assert!(Cli::try_parse_from(["stamp-api", "serf"]).is_err());
+        assert!(ApiCli::try_parse_from(["stamp-api", "serf"]).is_err());
     }
 }

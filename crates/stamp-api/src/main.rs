@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use stamp_api::cli::Cli;
+use stamp_api::cli::ApiCli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = ApiCli::parse();
     platform::exit::run(cli.run())
 }

@@ -17,7 +17,7 @@ const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 
 /// The metrics of one process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct ApiMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     /// Stored events of this process's owners that are not in Kafka.
@@ -30,7 +30,7 @@ pub struct Metrics {
     pub swept: IntCounter,
 }
 
-impl Metrics {
+impl ApiMetrics {
     /// Registers them.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn metrics_carry_the_names_that_dashboards_know() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).expect("a new registry");
+        let metrics = ApiMetrics::register(&registry).expect("a new registry");
         metrics.answered("/v1/stamps", "POST", "201", Duration::from_millis(3));
         let mut names: Vec<String> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();

@@ -15,7 +15,7 @@ const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
 
 /// What `stamp-api serve` runs with.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ApiSettings {
     /// Where clients reach the service.
     pub http_addr: SocketAddr,
     /// The operators' address and the time to stop in.
@@ -30,7 +30,7 @@ pub struct Settings {
     pub auth: AuthSettings,
 }
 
-impl Settings {
+impl ApiSettings {
     /// Reads all of them.
     ///
     /// # Errors
@@ -64,11 +64,11 @@ pub fn process(environment: &Environment) -> Result<ProcessSettings, InvalidSett
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)]) -> Result<Settings, InvalidSetting> {
+    fn settings(variables: &[(&str, &str)]) -> Result<ApiSettings, InvalidSetting> {
         let database = [("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d")];
         let all = database.iter().chain(variables);
         let owned = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::from_environment(&Environment::from_variables(owned)?)
+        ApiSettings::from_environment(&Environment::from_variables(owned)?)
     }
 
     #[test]

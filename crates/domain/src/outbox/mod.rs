@@ -8,7 +8,7 @@
 //! added to it, read page by page, published, and forgotten. Owners of processes that fell silent are retired and
 //! read the same way.
 //!
-//! [`owner::Owners`] decides all this and does none of it: it takes [`Event`]s and returns [`Command`]s.
+//! [`owner::Owners`] decides all this and does none of it: it takes [`OutboxEvent`]s and returns [`OutboxCommand`]s.
 
 mod numbers;
 pub mod owner;
@@ -45,7 +45,7 @@ pub struct Publication<P> {
 
 /// What has happened.
 #[derive(Clone, Debug)]
-pub enum Event<P> {
+pub enum OutboxEvent<P> {
     /// Time has passed: about a second.
     Beat,
     /// A new owner's row is there, or it can't be told whether it is.
@@ -122,7 +122,7 @@ pub enum Event<P> {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command<P> {
+pub enum OutboxCommand<P> {
     /// Make a new owner.
     Register(Lane),
     /// Renew these rows and raise their marks, all in one statement.
@@ -143,7 +143,7 @@ pub enum Command<P> {
     },
     /// Remove a retired owner's row.
     Forget(OwnerId),
-    /// Hand an event to Kafka. Exactly one [`Event`] tells what became of it.
+    /// Hand an event to Kafka. Exactly one [`OutboxEvent`] tells what became of it.
     Publish(Publication<P>),
     /// Raise these marks, and let others take the owners over at once.
     Abandon(Vec<(OwnerId, i64)>),

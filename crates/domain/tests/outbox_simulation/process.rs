@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use domain::outbox::owner::{Limits, Owners};
-use domain::outbox::{Command, Event, OwnerId, Publication};
+use domain::outbox::{OutboxCommand, OutboxEvent, OwnerId, Publication};
 
 use super::store::{PAGE, Payload};
 
@@ -23,7 +23,7 @@ pub(crate) struct Process {
     pub(crate) together: VecDeque<Publication<Payload>>,
     pub(crate) alone: VecDeque<Publication<Payload>>,
     /// Acknowledgements that the producer has not passed on.
-    pub(crate) acknowledged: VecDeque<Event<Payload>>,
+    pub(crate) acknowledged: VecDeque<OutboxEvent<Payload>>,
     /// The owners that it knows to be its own.
     pub(crate) own: BTreeSet<OwnerId>,
     pub(crate) is_stalled: bool,
@@ -46,15 +46,15 @@ impl Process {
     }
 
     /// Takes an event and hands what is to be published to the producer. Returns what is asked of the database.
-    pub(crate) fn tell(&mut self, event: Event<Payload>) -> Vec<Command<Payload>> {
-        if let Event::Registered { owner: Some(owner), .. } = &event {
+    pub(crate) fn tell(&mut self, event: OutboxEvent<Payload>) -> Vec<OutboxCommand<Payload>> {
+        if let OutboxEvent::Registered { owner: Some(owner), .. } = &event {
             self.own.insert(*owner);
         }
         let mut questions = Vec::new();
         for command in self.owners.on(event) {
             match command {
-                Command::Publish(publication) if publication.alone => self.alone.push_back(publication),
-                Command::Publish(publication) => self.together.push_back(publication),
+                OutboxCommand::Publish(publication) if publication.alone => self.alone.push_back(publication),
+                OutboxCommand::Publish(publication) => self.together.push_back(publication),
                 question => questions.push(question),
             }
         }
@@ -71,7 +71,7 @@ impl Process {
             if self.owners.is_outstanding(publication.owner, publication.number) {
                 batch.push(publication);
             } else {
-                self.acknowledged.push_back(Event::Lost(publication));
+                self.acknowledged.push_back(OutboxEvent::Lost(publication));
             }
         }
         batch

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::outbox::{Command, Event, Lane, OwnerId, Renewal};
+use domain::outbox::{Lane, OutboxCommand, OutboxEvent, OwnerId, Renewal};
 
 /// Ticks of silence after which an owner is taken for dead.
 pub(crate) const SILENCE: u64 = 5;
@@ -42,30 +42,30 @@ pub(crate) enum Sql {
 
 impl Sql {
     /// What a command asks of the database.
-    pub(crate) fn of(command: &Command<Payload>) -> Option<Self> {
+    pub(crate) fn of(command: &OutboxCommand<Payload>) -> Option<Self> {
         Some(match command {
-            Command::Register(lane) => Self::Register(*lane),
-            Command::Renew(marks) => Self::Renew(marks.clone()),
-            Command::Retire(owner) => Self::Retire(*owner),
-            Command::LookForSilent { except } => Self::Look(except.clone()),
-            Command::ReadPage { owner, above } => Self::Read(*owner, *above),
-            Command::Forget(owner) => Self::Forget(*owner),
-            Command::Abandon(marks) => Self::Abandon(marks.clone()),
-            Command::Publish(_) => return None,
+            OutboxCommand::Register(lane) => Self::Register(*lane),
+            OutboxCommand::Renew(marks) => Self::Renew(marks.clone()),
+            OutboxCommand::Retire(owner) => Self::Retire(*owner),
+            OutboxCommand::LookForSilent { except } => Self::Look(except.clone()),
+            OutboxCommand::ReadPage { owner, above } => Self::Read(*owner, *above),
+            OutboxCommand::Forget(owner) => Self::Forget(*owner),
+            OutboxCommand::Abandon(marks) => Self::Abandon(marks.clone()),
+            OutboxCommand::Publish(_) => return None,
         })
     }
 
     /// What a client makes of an answer that does not come.
-    pub(crate) fn unanswered(&self) -> Option<Event<Payload>> {
+    pub(crate) fn unanswered(&self) -> Option<OutboxEvent<Payload>> {
         Some(match self {
-            Self::Register(lane) => Event::Registered { lane: *lane, owner: None },
-            Self::Renew(_) => Event::NotRenewed,
-            Self::Retire(owner) => Event::NotRetired(*owner),
-            Self::Look(_) => Event::NoneSilent,
-            Self::Read(owner, _) => Event::PageNotRead(*owner),
-            Self::Forget(owner) => Event::NotForgotten(*owner),
+            Self::Register(lane) => OutboxEvent::Registered { lane: *lane, owner: None },
+            Self::Renew(_) => OutboxEvent::NotRenewed,
+            Self::Retire(owner) => OutboxEvent::NotRetired(*owner),
+            Self::Look(_) => OutboxEvent::NoneSilent,
+            Self::Read(owner, _) => OutboxEvent::PageNotRead(*owner),
+            Self::Forget(owner) => OutboxEvent::NotForgotten(*owner),
             Self::Abandon(_) => return None,
-            Self::Store { owner, .. } => Event::StoreUnanswered(*owner),
+            Self::Store { owner, .. } => OutboxEvent::StoreUnanswered(*owner),
         })
     }
 }
@@ -78,7 +78,7 @@ pub(crate) enum Done {
     /// It has its locks and goes on.
     Begun,
     /// It is committed, with this answer.
-    Committed(Event<Payload>),
+    Committed(OutboxEvent<Payload>),
     /// It is committed, and nobody waits.
     Silently,
 }
@@ -124,9 +124,9 @@ impl Store {
                 let owner = OwnerId(self.last_owner);
                 let row = OwnerRow { mark: 0, retired: false, seen_at: Some(now), made_by: process };
                 self.owners.insert(owner, row);
-                Done::Committed(Event::Registered { lane: *lane, owner: Some(owner) })
+                Done::Committed(OutboxEvent::Registered { lane: *lane, owner: Some(owner) })
             }
-            Sql::Renew(marks) => Done::Committed(Event::Renewed(self.raise(marks, Some(now)))),
+            Sql::Renew(marks) => Done::Committed(OutboxEvent::Renewed(self.raise(marks, Some(now)))),
             Sql::Abandon(marks) => {
                 self.raise(marks, None);
                 Done::Silently
@@ -138,31 +138,31 @@ impl Store {
                 if let Some(row) = row {
                     (row.retired, row.seen_at) = (true, Some(now));
                 }
-                Done::Committed(Event::Retired { owner: *owner, gone })
+                Done::Committed(OutboxEvent::Retired { owner: *owner, gone })
             }
             Sql::Look(except) => {
                 let silent: Vec<OwnerId> = self.silent(now).collect();
                 let found = silent
                     .into_iter()
                     .find(|owner| !except.contains(owner) && !self.under_way.contains(owner));
-                let Some(owner) = found else { return Done::Committed(Event::NoneSilent) };
+                let Some(owner) = found else { return Done::Committed(OutboxEvent::NoneSilent) };
                 let row = self.owners.get_mut(&owner).expect("it was found");
                 (row.retired, row.seen_at) = (true, Some(now));
-                Done::Committed(Event::SilentFound { owner, published_through: row.mark })
+                Done::Committed(OutboxEvent::SilentFound { owner, published_through: row.mark })
             }
             Sql::Read(owner, above) => {
                 let above = (*owner, above + 1)..=(*owner, i64::MAX);
                 let rows = self.pending.range(above).take(PAGE);
                 let rows = rows.map(|((_, number), payload)| (*number, *payload)).collect();
-                Done::Committed(Event::PageRead { owner: *owner, rows })
+                Done::Committed(OutboxEvent::PageRead { owner: *owner, rows })
             }
             Sql::Forget(owner) => {
                 self.owners.retain(|id, row| id != owner || !row.retired);
-                Done::Committed(Event::Forgotten(*owner))
+                Done::Committed(OutboxEvent::Forgotten(*owner))
             }
             Sql::Store { owner, .. } if !begun => {
                 if self.owners.get(owner).is_none_or(|row| row.retired) {
-                    return Done::Committed(Event::OwnerGone(*owner));
+                    return Done::Committed(OutboxEvent::OwnerGone(*owner));
                 }
                 self.under_way.push(*owner);
                 Done::Begun
@@ -172,7 +172,7 @@ impl Store {
                 let rows: Vec<_> =
                     rows.iter().filter(|(number, _)| !taken.contains(number)).copied().collect();
                 self.pending.extend(rows.iter().map(|(number, payload)| ((*owner, *number), *payload)));
-                Done::Committed(Event::Stored { owner: *owner, rows })
+                Done::Committed(OutboxEvent::Stored { owner: *owner, rows })
             }
         }
     }

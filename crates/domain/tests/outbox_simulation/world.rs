@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use domain::outbox::{Command, Event, OwnerId};
+use domain::outbox::{OutboxCommand, OutboxEvent, OwnerId};
 
 use super::history::{History, Kind};
 use super::judge::Judge;
@@ -39,9 +39,9 @@ struct Statement {
 struct Answer {
     process: u32,
     lane: Option<usize>,
-    event: Event<Payload>,
+    event: OutboxEvent<Payload>,
     /// What is heard instead where it is lost.
-    otherwise: Option<Event<Payload>>,
+    otherwise: Option<OutboxEvent<Payload>>,
     since: u64,
 }
 
@@ -265,13 +265,13 @@ impl World {
         self.now += 1;
         for process in 0..self.processes.len() {
             if !self.processes[process].is_stalled {
-                self.tell(process, Event::Beat);
+                self.tell(process, OutboxEvent::Beat);
             }
         }
     }
 
-    fn tell(&mut self, process: usize, event: Event<Payload>) {
-        let stored = if let Event::Stored { rows, .. } = &event { rows.len() } else { 0 };
+    fn tell(&mut self, process: usize, event: OutboxEvent<Payload>) {
+        let stored = if let OutboxEvent::Stored { rows, .. } = &event { rows.len() } else { 0 };
         let before = self.processes[process].together.len();
         let commands = self.processes[process].tell(event);
         if self.processes[process].together.len() - before < stored {
@@ -283,8 +283,8 @@ impl World {
         }
     }
 
-    fn ask(&mut self, process: usize, command: &Command<Payload>) {
-        if matches!(command, Command::Retire(_)) {
+    fn ask(&mut self, process: usize, command: &OutboxCommand<Payload>) {
+        if matches!(command, OutboxCommand::Retire(_)) {
             self.judge.meetings.met("an owner replaced by another");
         }
         if let Some(sql) = Sql::of(command) {
@@ -328,7 +328,7 @@ impl World {
         let statement = &self.statements[index];
         let retired = self.store.retired();
         let done = self.store.execute(&statement.sql, statement.begun, process, self.now);
-        if let Done::Committed(Event::SilentFound { owner, .. }) = &done {
+        if let Done::Committed(OutboxEvent::SilentFound { owner, .. }) = &done {
             if statement.own.contains(owner) && !retired.contains(owner) {
                 return Err(format!("process {process} takes its own {owner:?} for silent"));
             }
@@ -352,8 +352,8 @@ impl World {
         };
         let statement = self.statements.remove(index);
         match &event {
-            Event::OwnerGone(_) => self.judge.meetings.met("a store that found its owner retired"),
-            Event::Stored { .. } if statement.is_orphan => {
+            OutboxEvent::OwnerGone(_) => self.judge.meetings.met("a store that found its owner retired"),
+            OutboxEvent::Stored { .. } if statement.is_orphan => {
                 self.judge.meetings.met("a store carried out after its client stopped waiting");
             }
             _ => {}
@@ -381,7 +381,7 @@ impl World {
         self.processes.iter().position(|living| living.id == process)
     }
 
-    fn hear(&mut self, process: u32, lane: Option<usize>, event: Option<Event<Payload>>) {
+    fn hear(&mut self, process: u32, lane: Option<usize>, event: Option<OutboxEvent<Payload>>) {
         let Some(process) = self.living(process) else { return };
         if let Some(lane) = lane {
             self.processes[process].storing[lane] = false;
@@ -398,7 +398,7 @@ impl World {
 
     fn lose_answer(&mut self, index: usize) {
         let Some(answer) = self.answers.remove(index) else { return };
-        if matches!(answer.event, Event::Stored { .. }) {
+        if matches!(answer.event, OutboxEvent::Stored { .. }) {
             self.judge.meetings.met("an answer lost after the commit");
         }
         self.hear(answer.process, answer.lane, answer.otherwise);
@@ -413,7 +413,7 @@ impl World {
                 self.store.release(owner);
             }
             if self.now.is_multiple_of(2) {
-                event = Some(Event::NotStored(owner));
+                event = Some(OutboxEvent::NotStored(owner));
             }
         }
         if statement.is_orphan {
@@ -444,9 +444,9 @@ impl World {
         }
         for publication in batch {
             let event = if is_taken {
-                Event::Delivered { owner: publication.owner, number: publication.number }
+                OutboxEvent::Delivered { owner: publication.owner, number: publication.number }
             } else {
-                Event::Refused(publication)
+                OutboxEvent::Refused(publication)
             };
             self.processes[process].acknowledged.push_back(event);
         }
@@ -471,11 +471,11 @@ impl World {
             self.judge.meetings.met("a stop with events on their way");
         }
         self.processes[process].is_stopping = true;
-        self.tell(process, Event::Stop);
+        self.tell(process, OutboxEvent::Stop);
     }
 
     fn end(&mut self, process: usize) {
-        self.tell(process, Event::End);
+        self.tell(process, OutboxEvent::End);
         let ended = self.processes.remove(process);
         for statement in &mut self.statements {
             statement.is_orphan |= statement.process == ended.id;
@@ -491,7 +491,7 @@ impl World {
             if !self.kafka.is_away && extra >> (index % 32) & 1 == 1 {
                 self.kafka.take(&[publication.payload]);
             }
-            process.acknowledged.push_back(Event::Lost(publication));
+            process.acknowledged.push_back(OutboxEvent::Lost(publication));
         }
     }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use store::Database;
-use store::dead_letters::queries::{self, Filter, Summary};
+use store::dead_letters::queries::{self, Filter, LetterSummary};
 use store::readiness::require_database;
 
 use super::output::{Output, line, object};
@@ -46,7 +46,7 @@ impl List {
 }
 
 /// One line for each, so that the usual ones fit a terminal of 80 columns and `grep` finds them; `show` has the rest.
-fn table(letters: &[Summary]) -> Table {
+fn table(letters: &[LetterSummary]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
     table.set_header(["ID", "received", "topic-partition@offset", "reason", "replays", "state"]);
@@ -63,7 +63,7 @@ fn table(letters: &[Summary]) -> Table {
     table
 }
 
-fn state(letter: &Summary) -> &'static str {
+fn state(letter: &LetterSummary) -> &'static str {
     match (letter.resolved_at, letter.replayed_at) {
         (Some(_), _) => "resolved",
         (None, Some(_)) => "replayed",

@@ -26,14 +26,14 @@ use self::output::Output;
 #[derive(Debug, Args)]
 pub(crate) struct Dlq {
     #[command(subcommand)]
-    command: Command,
+    command: DlqCommand,
     /// Print one JSON object a line, for programs.
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum DlqCommand {
     List(list::List),
     Show(show::Show),
     Replay(replay::Replay),
@@ -50,10 +50,10 @@ impl Dlq {
         let database = Database::new(&settings, "queue-listener dlq")?;
         let output = Output { json: self.json };
         match self.command {
-            Command::List(list) => list.run(&database, output).await,
-            Command::Show(show) => show.run(&database, output).await,
-            Command::Replay(replay) => replay.run(&database, environment, output).await,
-            Command::Purge(purge) => purge.run(&database, output).await,
+            DlqCommand::List(list) => list.run(&database, output).await,
+            DlqCommand::Show(show) => show.run(&database, output).await,
+            DlqCommand::Replay(replay) => replay.run(&database, environment, output).await,
+            DlqCommand::Purge(purge) => purge.run(&database, output).await,
         }
     }
 }

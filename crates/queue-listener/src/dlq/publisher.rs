@@ -8,12 +8,12 @@ use platform::kafka::producer::producer_config;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use store::dead_letters::queries::{Stored, Summary};
+use store::dead_letters::queries::{LetterSummary, WholeLetter};
 
 /// A producer for replays.
-pub(super) struct Publisher(FutureProducer);
+pub(super) struct ReplayPublisher(FutureProducer);
 
-impl Publisher {
+impl ReplayPublisher {
     /// Makes a producer.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Publisher {
     }
 
     /// Publishes dead letters and waits until Kafka has decided on all.
-    pub(super) async fn publish(&self, letters: &[Stored]) -> Vec<KafkaResult<()>> {
+    pub(super) async fn publish(&self, letters: &[WholeLetter]) -> Vec<KafkaResult<()>> {
         let mut delivered = join_all(letters.iter().map(|letter| self.send(letter))).await;
         for (letter, delivered) in letters.iter().zip(&mut delivered) {
             // The limit of a topic is for records that are sent together: alone it may fit.
@@ -42,7 +42,7 @@ impl Publisher {
     }
 
     /// Hands a dead letter to the producer at once, and tells later what became of it.
-    fn send(&self, letter: &Stored) -> impl Future<Output = KafkaResult<()>> + use<> {
+    fn send(&self, letter: &WholeLetter) -> impl Future<Output = KafkaResult<()>> + use<> {
         let delivery = self.0.send_result(record(letter)).map_err(|(error, _)| error);
         async {
             match delivery?.await {
@@ -57,7 +57,7 @@ fn code(delivered: &KafkaResult<()>) -> Option<RDKafkaErrorCode> {
     delivered.as_ref().err().and_then(KafkaError::rdkafka_error_code)
 }
 
-fn record(letter: &Stored) -> FutureRecord<'_, [u8], [u8]> {
+fn record(letter: &WholeLetter) -> FutureRecord<'_, [u8], [u8]> {
     FutureRecord {
         topic: &letter.summary.topic,
         partition: None,
@@ -69,7 +69,7 @@ fn record(letter: &Stored) -> FutureRecord<'_, [u8], [u8]> {
 }
 
 /// The record's own headers, then those of the replay: where a name is there twice, the last one counts.
-fn headers(letter: &Stored) -> OwnedHeaders {
+fn headers(letter: &WholeLetter) -> OwnedHeaders {
     let own = letter.headers.as_array().into_iter().flatten();
     let headers = own.fold(OwnedHeaders::new(), |headers, header| {
         // One whose name is no text was not stored, and could not be sent.
@@ -81,7 +81,7 @@ fn headers(letter: &Stored) -> OwnedHeaders {
             _ => headers,
         }
     });
-    let Summary { topic, partition, offset, timestamp, replays, .. } = &letter.summary;
+    let LetterSummary { topic, partition, offset, timestamp, replays, .. } = &letter.summary;
     headers
         .insert(Header { key: TOPIC, value: Some(topic) })
         .insert(Header { key: PARTITION, value: Some(&partition.to_string()) })

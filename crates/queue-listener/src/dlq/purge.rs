@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 #[derive(Debug, Args)]
 pub(super) struct Purge {
     #[command(flatten)]
-    selector: Selector,
+    selector: PurgeSelector,
     /// Say what would be removed, and remove nothing.
     #[arg(long)]
     dry_run: bool,
@@ -23,7 +23,7 @@ pub(super) struct Purge {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Selector {
+struct PurgeSelector {
     /// These.
     #[arg(long, value_name = "N", num_args = 1..)]
     id: Option<Vec<i64>>,
@@ -37,7 +37,7 @@ struct Selector {
 
 impl Purge {
     pub(super) async fn run(self, database: &Database, output: Output) -> anyhow::Result<()> {
-        let Selector { id, before, replayed } = self.selector;
+        let PurgeSelector { id, before, replayed } = self.selector;
         let filter = Filter { ids: id.clone(), before, resolved: replayed, ..Filter::default() };
         let selected = select(database, id.as_deref(), &filter).await?;
         let mut changes = Changes { selected: selected.len(), dry_run: self.dry_run, ..Changes::default() };

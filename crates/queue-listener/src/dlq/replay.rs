@@ -10,11 +10,11 @@ use platform::kafka::KafkaSettings;
 use platform::settings::Environment;
 use platform::shutdown::{self, CancellationToken};
 use store::Database;
-use store::dead_letters::queries::{self, Filter, Stored};
+use store::dead_letters::queries::{self, Filter, WholeLetter};
 use store::dead_letters::replays;
 
 use super::output::{Changes, Output};
-use super::publisher::{Publisher, is_outage};
+use super::publisher::{ReplayPublisher, is_outage};
 use super::{select, time};
 
 /// Rows that are published and marked together, unless they are larger than this together.
@@ -30,7 +30,7 @@ const MAX_REPLAYS: i32 = 3;
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     #[command(flatten)]
-    selector: Selector,
+    selector: ReplaySelector,
     /// Of the topic, only those that were stored then or later (RFC 3339).
     #[arg(long, value_name = "TIME", value_parser = time, requires = "topic", conflicts_with_all = ["id", "all"])]
     since: Option<DateTime<Utc>>,
@@ -47,7 +47,7 @@ pub(super) struct Replay {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Selector {
+struct ReplaySelector {
     /// These.
     #[arg(long, value_name = "N", num_args = 1..)]
     id: Option<Vec<i64>>,
@@ -67,7 +67,7 @@ impl Replay {
         output: Output,
     ) -> anyhow::Result<()> {
         let kafka = KafkaSettings::from_environment(environment)?;
-        let Selector { id, topic, all } = self.selector;
+        let ReplaySelector { id, topic, all } = self.selector;
         let replays_below = self.max_replays.or(all.then_some(MAX_REPLAYS));
         let filter = Filter {
             ids: id.clone(),
@@ -82,7 +82,7 @@ impl Replay {
         if self.dry_run || selected.is_empty() {
             return output.changes(changes);
         }
-        let publisher = Publisher::new(&kafka).context("the Kafka producer can't be made")?;
+        let publisher = ReplayPublisher::new(&kafka).context("the Kafka producer can't be made")?;
         let run = Run { database, publisher, changes, refused: None, stop: shutdown::on_signal()? };
         run.replay(&selected, self.rate, output).await
     }
@@ -91,7 +91,7 @@ impl Replay {
 /// A replay under way.
 struct Run<'a> {
     database: &'a Database,
-    publisher: Publisher,
+    publisher: ReplayPublisher,
     changes: Changes,
     /// The first dead letter that Kafka did not take, and why.
     refused: Option<(i64, String)>,
@@ -141,7 +141,7 @@ impl Run<'_> {
         let letters = queries::load(self.database, waiting).await?;
         let (mut published, mut outage) = (Vec::new(), None);
         for (letter, delivery) in letters.iter().zip(self.publisher.publish(&letters).await) {
-            let Stored { summary, .. } = letter;
+            let WholeLetter { summary, .. } = letter;
             match delivery {
                 Ok(()) => published.push((summary.id, summary.replays)),
                 Err(error) if is_outage(&error) => outage = Some(error),

@@ -5,7 +5,7 @@ use clap::Args;
 use domain::record::text::{to_bytes, to_text};
 use serde_json::{Value, json};
 use store::Database;
-use store::dead_letters::queries::{self, Filter, Stored};
+use store::dead_letters::queries::{self, Filter, WholeLetter};
 use store::readiness::require_database;
 
 use super::output::{self, Output, line, shown};
@@ -34,7 +34,7 @@ impl Show {
     }
 }
 
-fn object(letter: &Stored) -> serde_json::Result<Value> {
+fn object(letter: &WholeLetter) -> serde_json::Result<Value> {
     let mut object = serde_json::to_value(&letter.summary)?;
     object["key"] = json!(letter.key.as_deref().map(to_text));
     object["value"] = json!(letter.value.as_deref().map(to_text));
@@ -42,8 +42,8 @@ fn object(letter: &Stored) -> serde_json::Result<Value> {
     Ok(object)
 }
 
-fn lines(letter: &Stored) -> Vec<(&'static str, String)> {
-    let Stored { summary, key, value, headers } = letter;
+fn lines(letter: &WholeLetter) -> Vec<(&'static str, String)> {
+    let WholeLetter { summary, key, value, headers } = letter;
     let optional = |time: Option<_>| time.map_or_else(|| "-".to_owned(), shown);
     let bytes = |bytes: &Option<Vec<u8>>| bytes.as_deref().map_or_else(|| "(none)".to_owned(), visible);
     let timestamp = DateTime::from_timestamp_millis(summary.timestamp).filter(|_| summary.timestamp >= 0);

@@ -18,10 +18,10 @@ use crate::group::recreated::FirstRead;
 pub(super) type Partition = (String, i32);
 
 /// How far partitions were read: the assignment under which that was, and the offset after the last record.
-pub(super) type Read = HashMap<Partition, (u64, i64)>;
+pub(super) type ReadUpTo = HashMap<Partition, (u64, i64)>;
 
 /// The listener's end of the client.
-pub(super) struct Callbacks {
+pub(super) struct MessageCallbacks {
     pub(super) joined: Arc<AtomicBool>,
     /// How many topics are assigned.
     pub(super) topics: IntGauge,
@@ -31,21 +31,21 @@ pub(super) struct Callbacks {
 #[derive(Default)]
 struct Assignments {
     last: u64,
-    current: HashMap<Partition, Assignment>,
+    current: HashMap<Partition, HeldPartition>,
     /// Partitions that are to be read from their start.
     rewound: HashSet<Partition>,
 }
 
 /// One partition, from the time it is given until it is taken.
 #[derive(Default)]
-struct Assignment {
+struct HeldPartition {
     number: u64,
     first: Option<FirstRead>,
     /// Everything below is stored, and not committed yet.
     stored: Option<i64>,
 }
 
-impl Callbacks {
+impl MessageCallbacks {
     pub(super) fn new(joined: Arc<AtomicBool>, topics: IntGauge) -> Self {
         Self { joined, topics, assignments: Mutex::default() }
     }
@@ -55,7 +55,7 @@ impl Callbacks {
     }
 
     /// Takes note of a record that was read, here and in what is known of its chunk.
-    pub(super) fn note(&self, record: &BorrowedMessage<'_>, read: &mut Read) {
+    pub(super) fn note(&self, record: &BorrowedMessage<'_>, read: &mut ReadUpTo) {
         let partition = (record.topic().to_owned(), record.partition());
         let mut assignments = self.assignments();
         // Until it is read from its start, what comes is from where the old topic ended.
@@ -73,7 +73,7 @@ impl Callbacks {
 
     /// Takes note that all this is stored. What was taken away meanwhile, or was taken and given again, is not this
     /// assignment's to commit.
-    pub(super) fn finish(&self, read: Read) {
+    pub(super) fn finish(&self, read: ReadUpTo) {
         let mut assignments = self.assignments();
         for (partition, (number, next)) in read {
             let assignment = assignments.current.get_mut(&partition);
@@ -154,7 +154,7 @@ impl Callbacks {
 impl Assignments {
     fn begin(&mut self, partition: Partition) {
         self.last += 1;
-        self.current.insert(partition, Assignment { number: self.last, ..Assignment::default() });
+        self.current.insert(partition, HeldPartition { number: self.last, ..HeldPartition::default() });
     }
 
     fn topics(&self) -> usize {
@@ -167,13 +167,13 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
 }
 
-impl ClientContext for Callbacks {
+impl ClientContext for MessageCallbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(error = error.to_string(), reason, "librdkafka");
     }
 }
 
-impl ConsumerContext for Callbacks {
+impl ConsumerContext for MessageCallbacks {
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else { return };
         let (taken, lost) = (partitions(list), client.assignment_lost());
@@ -216,12 +216,13 @@ mod tests {
 
     #[test]
     fn what_was_stored_for_an_earlier_assignment_is_not_committed() {
-        let callbacks = Callbacks::new(Arc::default(), IntGauge::new("topics", "A test.").expect("a gauge"));
+        let callbacks =
+            MessageCallbacks::new(Arc::default(), IntGauge::new("topics", "A test.").expect("a gauge"));
         let partition = |name: &str| (name.to_owned(), 0);
         for name in ["kept", "taken", "given again", "made again"] {
             callbacks.assignments().begin(partition(name));
         }
-        let read: Read = callbacks
+        let read: ReadUpTo = callbacks
             .assignments()
             .current
             .iter()

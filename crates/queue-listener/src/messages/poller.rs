@@ -18,13 +18,13 @@ use store::dead_letters::tell_of;
 use store::messages::records::store_all;
 use tokio_util::sync::CancellationToken;
 
-use super::callbacks::{Callbacks, Read};
+use super::callbacks::{MessageCallbacks, ReadUpTo};
 use super::patience::{Unwritable, patiently};
 use super::watch;
 use crate::group::member::{
     CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member,
 };
-use crate::metrics::Metrics;
+use crate::metrics::ListenerMetrics;
 
 /// How often the thread looks after what no record brings up.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(crate) struct MessageParts {
     /// The one topic of all users; `None` if each has a topic.
     pub(crate) topic: Option<String>,
     pub(crate) database: Database,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ListenerMetrics,
     /// Set once the group was joined, or there is nothing yet to join it for.
     pub(crate) joined: Arc<AtomicBool>,
     /// How long a stop waits for what is being stored.
@@ -60,28 +60,28 @@ impl MessageParts {
 
 /// Records that are stored together.
 #[derive(Default)]
-struct Chunk {
+struct MessageChunk {
     records: Vec<MessageRecord>,
     bytes: usize,
-    read: Read,
+    read: ReadUpTo,
 }
 
 /// How waiting for a chunk has ended.
-enum Stored {
+enum Waited {
     Yes,
     /// The time of a stop is over; what is being stored is read again by the next listener.
     GivenUp,
 }
 
-pub(super) struct Poller {
-    client: BaseConsumer<Callbacks>,
+pub(super) struct MessagePoller {
+    client: BaseConsumer<MessageCallbacks>,
     parts: MessageParts,
     standstill: Standstill,
     stop: CancellationToken,
     runtime: tokio::runtime::Handle,
 }
 
-impl Poller {
+impl MessagePoller {
     /// Subscribes.
     ///
     /// # Errors
@@ -104,8 +104,8 @@ impl Poller {
             // A topic that was deleted is no reason to ask for the others less often.
             ("fetch.error.backoff.ms", "100"),
         ];
-        let callbacks = Callbacks::new(parts.joined.clone(), parts.metrics.user_topics.clone());
-        let client: BaseConsumer<Callbacks> = member(&parts.kafka, &parts.group_id, &DEFAULTS)
+        let callbacks = MessageCallbacks::new(parts.joined.clone(), parts.metrics.user_topics.clone());
+        let client: BaseConsumer<MessageCallbacks> = member(&parts.kafka, &parts.group_id, &DEFAULTS)
             .create_with_context(callbacks)
             .context("the Kafka consumer of messages can't be made")?;
         client.subscribe(&[parts.subscription()])?;
@@ -117,7 +117,7 @@ impl Poller {
 
     /// Polls until the stop, or until the database refuses what no waiting mends.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let (mut chunk, mut looked) = (Chunk::default(), None);
+        let (mut chunk, mut looked) = (MessageChunk::default(), None);
         while !self.stop.is_cancelled() {
             if looked.is_none_or(|looked: Instant| looked.elapsed() >= PERIOD) {
                 self.look_around();
@@ -169,7 +169,7 @@ impl Poller {
 
     /// Waits for a record, then takes all that the client has fetched already, up to a chunk. It polls at least once,
     /// whatever the chunk holds: a poll also serves the group.
-    fn fetch(&self, chunk: &mut Chunk) {
+    fn fetch(&self, chunk: &mut MessageChunk) {
         let mut wait = POLL;
         loop {
             match self.client.poll(wait) {
@@ -202,7 +202,7 @@ impl Poller {
     }
 
     /// Has a chunk stored, however long that takes, and its offsets committed. Returns what was read meanwhile.
-    fn store(&self, chunk: Chunk) -> anyhow::Result<Chunk> {
+    fn store(&self, chunk: MessageChunk) -> anyhow::Result<MessageChunk> {
         let (sender, result) = mpsc::channel();
         let (database, metrics) = (self.parts.database.clone(), self.parts.metrics.clone());
         // In a task of its own: a transaction must not be dropped half way.
@@ -210,18 +210,18 @@ impl Poller {
             let _given_up =
                 sender.send(metrics.stall.during(store(&database, &metrics, chunk.records)).await);
         });
-        let mut next = Chunk::default();
+        let mut next = MessageChunk::default();
         let stored = match result.recv_timeout(PATIENCE) {
-            Ok(stored) => stored.map(|()| Stored::Yes)?,
+            Ok(stored) => stored.map(|()| Waited::Yes)?,
             Err(RecvTimeoutError::Timeout) => self.wait_paused(&result, &mut next)?,
             Err(RecvTimeoutError::Disconnected) => bail!(PANICKED),
         };
         match stored {
-            Stored::Yes => {
+            Waited::Yes => {
                 self.client.context().finish(chunk.read);
                 self.client.context().commit_stored(&self.client);
             }
-            Stored::GivenUp => {
+            Waited::GivenUp => {
                 tracing::warn!("messages were not stored in time; the next listener reads them again");
             }
         }
@@ -231,8 +231,8 @@ impl Poller {
     fn wait_paused(
         &self,
         result: &Receiver<Result<(), Unwritable>>,
-        next: &mut Chunk,
-    ) -> anyhow::Result<Stored> {
+        next: &mut MessageChunk,
+    ) -> anyhow::Result<Waited> {
         tracing::debug!("storing messages takes long; partitions are paused");
         let mut pause = Pause::begin(&self.client);
         let mut stopped: Option<Instant> = None;
@@ -240,14 +240,14 @@ impl Poller {
             // What was under way already comes all the same.
             self.fetch(next);
             match result.try_recv() {
-                Ok(stored) => return Ok(stored.map(|()| Stored::Yes)?),
+                Ok(stored) => return Ok(stored.map(|()| Waited::Yes)?),
                 Err(TryRecvError::Disconnected) => bail!(PANICKED),
                 Err(TryRecvError::Empty) => pause.keep(),
             }
             if self.stop.is_cancelled()
                 && stopped.get_or_insert_with(Instant::now).elapsed() >= self.parts.patience
             {
-                return Ok(Stored::GivenUp);
+                return Ok(Waited::GivenUp);
             }
         }
     }
@@ -258,7 +258,7 @@ const PANICKED: &str = "storing messages panicked";
 /// Stores records, counts them and tells of those that died.
 async fn store(
     database: &Database,
-    metrics: &Metrics,
+    metrics: &ListenerMetrics,
     records: Vec<MessageRecord>,
 ) -> Result<(), Unwritable> {
     let stored = patiently("messages can't be stored", || store_all(database, records.clone())).await?.len();

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::poller::{MessageParts, Poller};
+use super::poller::{MessageParts, MessagePoller};
 use crate::group::member::CLOSE_PATIENCE;
 
 /// Stores messages until `stop`, then leaves the group; gives up on that after a few seconds.
@@ -13,7 +13,7 @@ use crate::group::member::CLOSE_PATIENCE;
 /// If the client can't be made, or the database refuses what no waiting mends.
 pub(crate) async fn run(parts: MessageParts, stop: CancellationToken) -> anyhow::Result<()> {
     let patience = parts.patience;
-    let poller = Poller::start(parts, stop.clone())?;
+    let poller = MessagePoller::start(parts, stop.clone())?;
     let (sender, mut ended) = oneshot::channel();
     std::thread::Builder::new().name("messages-poll".to_owned()).spawn(move || {
         // Its end leaves the group.

@@ -9,7 +9,7 @@ use domain::record::Coordinates;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 
-use super::callbacks::Callbacks;
+use super::callbacks::MessageCallbacks;
 use crate::group::recreated::{self, Findings, FirstRead};
 
 /// How often the topics are looked at. It is one question about all of them.
@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 
 /// Looks until the consumer is gone. It asks over a client of its own: one that is shared can't leave its group before
 /// the answer has come.
-pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<Callbacks>) {
+pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<MessageCallbacks>) {
     let mut client: Option<Arc<BaseConsumer>> = None;
     loop {
         tokio::time::sleep(PERIOD).await;
@@ -35,7 +35,12 @@ pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<Callbacks>) {
     }
 }
 
-fn look(client: &BaseConsumer, kafka: &ClientConfig, callbacks: &Callbacks, first_reads: Vec<FirstRead>) {
+fn look(
+    client: &BaseConsumer,
+    kafka: &ClientConfig,
+    callbacks: &MessageCallbacks,
+    first_reads: Vec<FirstRead>,
+) {
     let Findings { made_again, raised } = recreated::find(client, kafka, first_reads);
     for first in raised {
         callbacks.remember(first);

@@ -22,12 +22,12 @@ pub(crate) enum Other {
     /// It can't be understood.
     Dead(Box<DeadLetter>),
     /// It says that it is a dead letter's replay.
-    Replay(Box<Replay>),
+    ReplayedStamp(Box<ReplayedStamp>),
 }
 
 /// A record that says of itself that it is a dead letter's replay. Only the database knows whether it is one.
 #[derive(Debug, Clone)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayedStamp {
     /// What it says of itself.
     pub(crate) claim: Claim,
     /// What it is if that is true: the same bytes, read under the original coordinates.
@@ -49,7 +49,7 @@ pub(crate) fn decode(record: &KafkaRecord<'_>, now: DateTime<Utc>) -> (Content<O
     };
     let original = decode_at(record, claim.original.timestamp, now);
     let size = 256 + claim.size() + original.size() + size;
-    (Content::Other(Other::Replay(Box::new(Replay { claim, original, own }))), size)
+    (Content::Other(Other::ReplayedStamp(Box::new(ReplayedStamp { claim, original, own }))), size)
 }
 
 /// Decodes a record as if it had this timestamp. One whose decoding panics again and again is a dead letter, not the
@@ -78,7 +78,7 @@ impl Decoded {
     }
 }
 
-impl Replay {
+impl ReplayedStamp {
     /// Tells what it is, once it is known whether it repeats a dead letter.
     pub(crate) fn decoded(&self, genuine: bool) -> &Decoded {
         if genuine { &self.original } else { &self.own }

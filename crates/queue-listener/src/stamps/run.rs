@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::consumer::{Channels, Consumer};
 use super::shell::{self, ShellParts};
 use super::writer::Writer;
-use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::metrics::ListenerMetrics;
+use crate::settings::ListenerSettings;
 
 /// Chunks between the poll thread and the heart.
 const CHUNKS: usize = 4;
@@ -28,10 +28,10 @@ const CHUNKS: usize = 4;
 /// # Errors
 /// If a client can't be made, or a step fails that no waiting mends.
 pub(crate) async fn run(
-    settings: Settings,
+    settings: ListenerSettings,
     database: Database,
     clock: Arc<PostgresClock>,
-    metrics: Metrics,
+    metrics: ListenerMetrics,
     joined: Arc<AtomicBool>,
     patience: Duration,
     stop: &CancellationToken,
@@ -58,7 +58,7 @@ pub(crate) async fn run(
         max_batch_size = settings.limits.max(),
         "listening"
     );
-    let heart = heart::Settings { limits: settings.limits, horizon, seed: seed(&settings.instance_id) };
+    let heart = heart::HeartSettings { limits: settings.limits, horizon, seed: seed(&settings.instance_id) };
     let parts = ShellParts {
         settings: heart,
         clock,

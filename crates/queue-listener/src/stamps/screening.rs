@@ -11,10 +11,10 @@ use store::dead_letters::tell_of;
 use store::stamps::{distant, processing};
 
 use crate::stamps::record::Other;
-use crate::stamps::writer::{Failed, Step, Writer};
+use crate::stamps::writer::{Attempt, Failed, Writer};
 
 /// A chunk that was screened.
-pub(crate) struct Answer {
+pub(crate) struct ScreenedChunk {
     /// What the heart is told.
     pub(crate) screened: Screened,
     /// How many of its records are dead letters.
@@ -45,11 +45,11 @@ pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> Scre
     stamps.extend(sorted.stamps);
     let (dead, mut finished) = (sorted.buried.len(), sorted.buried);
     finished.extend(distant.iter().map(|distant| distant.waiting.position));
-    Ok(Answer { screened: Screened { ends, stamps, processed, finished }, dead })
+    Ok(ScreenedChunk { screened: Screened { ends, stamps, processed, finished }, dead })
 }
 
 /// What screening a chunk once has come to.
-pub(crate) type ScreeningResult = Result<Answer, (Screening<Other>, Failed)>;
+pub(crate) type ScreeningResult = Result<ScreenedChunk, (Screening<Other>, Failed)>;
 
 async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, HashSet<String>), Failed> {
     let sorted = settle(writer, screening).await?;
@@ -68,7 +68,7 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
         .others
         .iter()
         .filter_map(|(_, other)| match other {
-            Other::Replay(replay) => Some(replay.claim.clone()),
+            Other::ReplayedStamp(replay) => Some(replay.claim.clone()),
             Other::Dead(_) => None,
         })
         .collect();
@@ -81,7 +81,7 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
                 sorted.buried.push(*position);
                 continue;
             }
-            Other::Replay(replay) => {
+            Other::ReplayedStamp(replay) => {
                 let id = found.next().flatten();
                 verdicts.extend(id.map(|id| replay.verdict(id)));
                 (replay.decoded(id.is_some()), id.is_some())
@@ -105,7 +105,7 @@ async fn look_up(writer: &Writer, ids: &[&str]) -> Result<HashSet<String>, Faile
         return Ok(HashSet::new());
     }
     let found = processing::processed_among(&writer.database, ids).await;
-    found.map_err(Failed::during(Step::LookUp))
+    found.map_err(Failed::during(Attempt::LookUp))
 }
 
 async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[Distant]) -> Result<(), Failed> {
@@ -113,7 +113,7 @@ async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[Distant]) -> 
         return Ok(());
     }
     let stored = distant::store(&writer.database, &writer.topic, letters, distant).await;
-    stored.map_err(Failed::during(Step::Bury))?;
+    stored.map_err(Failed::during(Attempt::Bury))?;
     letters.iter().for_each(tell_of);
     Ok(())
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::batch::assignment::Commit;
 use domain::batch::heart::{
-    Chunk, Command, Content, Event, Failure, Heart, Member, Moment, Request, Screening, Settings, Step, Wake,
-    Write,
+    Chunk, Command, Content, Event, Failure, Heart, HeartSettings, Member, Moment, Request, Screening, Step,
+    Wake, Write,
 };
 use domain::batch::policy::Trigger;
 use store::clock::{Clock, PostgresClock};
@@ -21,22 +21,22 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
-use crate::stall::UnderWay;
-use crate::stamps::consumer::Committer;
+use crate::metrics::ListenerMetrics;
+use crate::stall::InProgress;
+use crate::stamps::consumer::OffsetCommitter;
 use crate::stamps::control::Control;
 use crate::stamps::poisoned::Poisoned;
 use crate::stamps::record::Other;
-use crate::stamps::screening::{Answer, ScreeningResult, screen};
+use crate::stamps::screening::{ScreenedChunk, ScreeningResult, screen};
 use crate::stamps::writer::{Failed, Writer};
 
 /// What the shell works with.
 pub(crate) struct ShellParts {
-    pub(crate) settings: Settings,
+    pub(crate) settings: HeartSettings,
     pub(crate) clock: Arc<PostgresClock>,
     pub(crate) writer: Arc<Writer>,
-    pub(crate) committer: Committer,
-    pub(crate) metrics: Metrics,
+    pub(crate) committer: OffsetCommitter,
+    pub(crate) metrics: ListenerMetrics,
     pub(crate) fetched: Receiver<Chunk<Other>>,
     pub(crate) control: UnboundedReceiver<Control>,
 }
@@ -113,7 +113,7 @@ async fn sleep(wake: Wake, started: Instant, clock: &dyn Clock) {
 struct Task<T> {
     running: Option<JoinHandle<T>>,
     /// Lasts over several attempts.
-    under_way: Option<UnderWay>,
+    under_way: Option<InProgress>,
     /// Why the last attempt has failed.
     failed: Option<Failed>,
 }
@@ -156,8 +156,8 @@ struct Shell {
     heart: Heart<Other>,
     clock: Arc<PostgresClock>,
     writer: Arc<Writer>,
-    committer: Committer,
-    metrics: Metrics,
+    committer: OffsetCommitter,
+    metrics: ListenerMetrics,
     poisoned: Poisoned,
     started: Instant,
     screening: Task<ScreeningResult>,
@@ -233,7 +233,7 @@ impl Shell {
                 Content::Stamp(_) => self.poisoned.note(record.assignment, false),
                 Content::Other(Other::Dead(_)) => self.poisoned.note(record.assignment, true),
                 // No news: whoever replays them knows about them.
-                Content::Other(Other::Replay(_)) => {}
+                Content::Other(Other::ReplayedStamp(_)) => {}
             }
         }
         Event::Fetched(chunk)
@@ -247,7 +247,7 @@ impl Shell {
 
     fn on_screened(&mut self, result: ScreeningResult) -> Event<Other> {
         match result {
-            Ok(Answer { screened, dead }) => {
+            Ok(ScreenedChunk { screened, dead }) => {
                 self.screening.under_way = None;
                 self.count("dead", dead);
                 Event::Screened(screened)

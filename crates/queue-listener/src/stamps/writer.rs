@@ -23,7 +23,7 @@ pub(crate) struct Writer {
 
 /// What a failed attempt was to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Attempt {
     Write,
     LookUp,
     Bury,
@@ -31,7 +31,7 @@ pub(crate) enum Step {
     Settle,
 }
 
-impl Step {
+impl Attempt {
     fn as_str(self) -> &'static str {
         match self {
             Self::Write => "batches can't be written",
@@ -47,13 +47,13 @@ impl Step {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", .step.as_str())]
 pub(crate) struct Failed {
-    step: Step,
+    step: Attempt,
     error: DatabaseError,
 }
 
 impl Failed {
     /// Names the step during which an error came.
-    pub(crate) fn during(step: Step) -> impl Fn(DatabaseError) -> Self {
+    pub(crate) fn during(step: Attempt) -> impl Fn(DatabaseError) -> Self {
         move |error| Self { step, error }
     }
 
@@ -81,13 +81,13 @@ impl Writer {
         let Write { batches, doubtful } = write;
         let written =
             processing::process(&self.database, batches, &self.listener, &self.topic, *doubtful).await;
-        written.map_err(Failed::during(Step::Write))
+        written.map_err(Failed::during(Attempt::Write))
     }
 
     /// Writes stamps as a batch and takes that back, to see whether the database refuses them.
     pub(crate) async fn probe(&self, members: &[Member]) -> Result<(), Failed> {
         let probed = processing::probe(&self.database, members, &self.listener, &self.topic).await;
-        probed.map_err(Failed::during(Step::Write))
+        probed.map_err(Failed::during(Attempt::Write))
     }
 
     /// Makes a dead letter of a stamp that the database refuses, with the bytes that Kafka still has. `refusal` is what
@@ -110,7 +110,7 @@ impl Writer {
             Some((claim, id)) => self.pass(&[claim.verdict(id, false)]).await,
             None => {
                 let stored = dead_letters::store(&self.database, std::slice::from_ref(&letter)).await;
-                stored.map_err(Failed::during(Step::Bury))?;
+                stored.map_err(Failed::during(Attempt::Bury))?;
                 tell_of(&letter);
                 Ok(())
             }
@@ -135,11 +135,11 @@ impl Writer {
 
     /// Finds the dead letter that each record repeats.
     pub(crate) async fn recognise(&self, claims: &[Claim]) -> Result<Vec<Option<i64>>, Failed> {
-        replays::recognise(&self.database, claims).await.map_err(Failed::during(Step::Recognise))
+        replays::recognise(&self.database, claims).await.map_err(Failed::during(Attempt::Recognise))
     }
 
     /// Notes what became of replays.
     pub(crate) async fn pass(&self, verdicts: &[Verdict]) -> Result<(), Failed> {
-        replays::settle(&self.database, verdicts).await.map(drop).map_err(Failed::during(Step::Settle))
+        replays::settle(&self.database, verdicts).await.map(drop).map_err(Failed::during(Attempt::Settle))
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use platform::settings::Environment;
 use platform::shutdown::CancellationToken;
-use queue_listener::app::{self, Running};
-use queue_listener::settings::Settings;
+use queue_listener::app::{self, RunningListener};
+use queue_listener::settings::ListenerSettings;
 use test_support::{TestDatabase, TestTopic, eventually, stack};
 
 /// Longer than any test runs.
@@ -20,7 +20,7 @@ pub(crate) struct World {
 
 /// A listener that runs until it is stopped.
 pub(crate) struct Listener {
-    running: Running,
+    running: RunningListener,
     stop: CancellationToken,
 }
 
@@ -58,7 +58,7 @@ impl World {
         let all = own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment = Environment::from_variables(all).expect("no files are named");
         let stop = CancellationToken::new();
-        let settings = Settings::from_environment(&environment).expect("valid settings");
+        let settings = ListenerSettings::from_environment(&environment).expect("valid settings");
         Listener { running: app::start(settings, stop.clone()).expect("a listener"), stop }
     }
 

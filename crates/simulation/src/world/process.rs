@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use chrono::TimeDelta;
-use domain::batch::heart::{Command, Event, Failure, Heart, Settings};
+use domain::batch::heart::{Command, Event, Failure, Heart, HeartSettings};
 use domain::batch::policy::BatchLimits;
 
 use super::{WAKES, World};
@@ -20,7 +20,7 @@ impl World {
         }
         self.processes += 1;
         let serial = self.processes;
-        let settings = Settings {
+        let settings = HeartSettings {
             limits: BatchLimits::new(self.settings.min, self.settings.max).expect("min is not above max"),
             horizon: (self.settings.horizon_ms > 0)
                 .then(|| TimeDelta::milliseconds(self.settings.horizon_ms)),

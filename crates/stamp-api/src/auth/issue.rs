@@ -31,7 +31,7 @@ pub struct Grant {
 
 /// RFC 7519, section 4.1; times are whole seconds since 1970.
 #[derive(Serialize)]
-struct Claims<'a> {
+struct IssuedClaims<'a> {
     sub: Uuid,
     iat: i64,
     exp: i64,
@@ -63,7 +63,7 @@ pub fn token(settings: &AuthSettings, grant: &Grant, now: DateTime<Utc>) -> anyh
         }
     };
     crypto::install();
-    let claims = Claims {
+    let claims = IssuedClaims {
         sub: grant.user,
         iat: now.timestamp(),
         exp: (now + grant.ttl).timestamp(),

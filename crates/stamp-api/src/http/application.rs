@@ -14,7 +14,7 @@ use crate::http::error::ApiError;
 use crate::http::request_id;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 
 /// What every worker of the HTTP server gets a copy of.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub struct Shared {
     /// For the routes that tell of it.
     pub health: SharedHealth,
     /// For what surrounds the routes.
-    pub metrics: Metrics,
+    pub metrics: ApiMetrics,
 }
 
 /// The routes with everything that surrounds them.

@@ -107,9 +107,9 @@ impl Drop for Connection {
 }
 
 /// A request that is under way, until its answer is sent.
-struct UnderWay(Arc<Connection>);
+struct RequestUnderWay(Arc<Connection>);
 
-impl Drop for UnderWay {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.0.allow(self.0.all.idle_limit);
     }
@@ -124,7 +124,7 @@ pub async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
         return next.call(request).await;
     };
     connection.allow(BUSY_LIMIT);
-    let under_way = UnderWay(connection);
+    let under_way = RequestUnderWay(connection);
     let response = next.call(request).await?;
     Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: under_way })))
 }

@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 
 /// The route of a path that leads nowhere.
 const UNMATCHED: &str = "unmatched";
@@ -18,7 +18,7 @@ const UNMATCHED: &str = "unmatched";
 /// # Errors
 /// Only what `next` fails with.
 pub async fn measure(
-    metrics: web::Data<Metrics>,
+    metrics: web::Data<ApiMetrics>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {

@@ -8,15 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::app::{self, Running};
-use crate::settings::Settings;
+use crate::app::{self, RunningApi};
+use crate::settings::ApiSettings;
 
 const JSON: &str = "content-type: application/json\r\n";
 const STAMP: &str = r#"{"object_cid":"a","time_tolerance":1}"#;
 
 /// A service whose database and brokers never answer.
 struct Service {
-    running: Running,
+    running: RunningApi,
     stop: CancellationToken,
 }
 
@@ -36,7 +36,7 @@ impl Service {
         let variables =
             own.iter().chain(further).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment = Environment::from_variables(variables).expect("no files are named");
-        let settings = Settings::from_environment(&environment).expect("good settings");
+        let settings = ApiSettings::from_environment(&environment).expect("good settings");
         let stop = CancellationToken::new();
         Self { running: app::start(settings, stop.clone()).expect("free ports"), stop }
     }

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::reader::{PATIENCE, Reader, Unread};
+use super::reader::{PATIENCE, TopicReader, Unread};
 
 /// A check takes some ten milliseconds, so this is a few hundred a second; each has a connection to every broker.
 const THREADS: usize = 4;
@@ -119,7 +119,7 @@ struct Worker {
     shared_topic: Option<String>,
     database: Database,
     runtime: Handle,
-    reader: Option<Reader>,
+    reader: Option<TopicReader>,
 }
 
 impl Worker {
@@ -156,7 +156,7 @@ impl Worker {
         let stored = stored.map_err(|_elapsed| CheckError::Unstored)??;
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(Reader::new(&self.kafka).map_err(Unread::from)?),
+            none => none.insert(TopicReader::new(&self.kafka).map_err(Unread::from)?),
         };
         let mut checked = Checked::default();
         let Some(mut reading) = reader.begin(&topic, recipients, &stored, asked + PATIENCE)? else {

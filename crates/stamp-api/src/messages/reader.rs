@@ -40,7 +40,7 @@ pub enum Unread {
 }
 
 /// A consumer that reads one topic after the other.
-pub(super) struct Reader {
+pub(super) struct TopicReader {
     consumer: BaseConsumer<Quiet>,
     readings: usize,
 }
@@ -59,7 +59,7 @@ struct Span {
     high: i64,
 }
 
-impl Reader {
+impl TopicReader {
     /// Makes a consumer; connections are opened when they are needed.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Reader {
         recipients: Recipients,
         stored: &[Coordinates],
         deadline: Instant,
-    ) -> Result<Option<Reading<'_>>, Unread> {
+    ) -> Result<Option<TopicReading<'_>>, Unread> {
         self.readings += 1;
         let Some(ends) = self.ends(topic, deadline)? else { return Ok(None) };
         let mut spans = HashMap::new();
@@ -112,7 +112,7 @@ impl Reader {
         }
         self.consumer.assign(&assignment)?;
         let consumer = &self.consumer;
-        Ok(Some(Reading { consumer, topic: topic.to_owned(), recipients, spans, deadline }))
+        Ok(Some(TopicReading { consumer, topic: topic.to_owned(), recipients, spans, deadline }))
     }
 
     /// Returns what each partition has, `None` if there is no such topic.
@@ -162,7 +162,7 @@ impl Reader {
 }
 
 /// A topic that is being read. Dropped, it leaves the consumer free for another one.
-pub(super) struct Reading<'r> {
+pub(super) struct TopicReading<'r> {
     consumer: &'r BaseConsumer<Quiet>,
     topic: String,
     recipients: Recipients,
@@ -172,7 +172,7 @@ pub(super) struct Reading<'r> {
     deadline: Instant,
 }
 
-impl Reading<'_> {
+impl TopicReading<'_> {
     /// Returns the next records, those of a partition in their order; none at the end.
     ///
     /// # Errors
@@ -246,7 +246,7 @@ impl Reading<'_> {
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for TopicReading<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.consumer.unassign() {
             tracing::warn!(error = error.to_string(), "a topic that was checked can't be let go");

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::outbox::{Event, Lane, OwnerId};
+use domain::outbox::{Lane, OutboxEvent, OwnerId};
 use domain::stamp::Stamp;
 use store::Database;
 use store::clock::PostgresClock;
-use store::stamps::intake::{Numbered, Stored, store};
+use store::stamps::intake::{GroupCommit, Numbered, store};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -39,7 +39,7 @@ pub enum IntakeError {
 
 type Answer = Result<(), IntakeError>;
 
-struct Request {
+struct Submission {
     stamp: Stamp,
     answer: oneshot::Sender<Answer>,
 }
@@ -47,7 +47,7 @@ struct Request {
 /// Takes stamps in. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Submission>,
 }
 
 impl Intake {
@@ -83,7 +83,7 @@ impl Intake {
     /// If there is one with this id, or the database is away or overloaded.
     pub async fn submit(&self, stamp: Stamp) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
+        self.requests.try_send(Submission { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
         match tokio::time::timeout(ANSWER_LIMIT, answered).await {
             Ok(Ok(answer)) => answer,
             _ => Err(IntakeError::Unavailable),
@@ -100,7 +100,7 @@ struct Committer {
 }
 
 impl Committer {
-    async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Request>>>) {
+    async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Submission>>>) {
         loop {
             let mut group = Vec::new();
             if requests.lock().await.recv_many(&mut group, GROUP).await == 0 {
@@ -112,7 +112,7 @@ impl Committer {
         }
     }
 
-    async fn commit(&self, group: Vec<Request>) {
+    async fn commit(&self, group: Vec<Submission>) {
         let (rows, waiting) = refuse_repeats(group);
         if rows.is_empty() {
             return;
@@ -132,7 +132,7 @@ impl Committer {
                 stored.push((row.seq, row.stamp));
             }
         }
-        self.outbox.tell(Event::Stored { owner, rows: stored });
+        self.outbox.tell(OutboxEvent::Stored { owner, rows: stored });
         for (answer, result) in answers {
             reply(answer, result);
         }
@@ -147,23 +147,23 @@ impl Committer {
             let rows: Vec<Numbered> =
                 stamps.iter().cloned().zip(first..).map(|(stamp, seq)| Numbered { seq, stamp }).collect();
             match store(&self.database, owner.0, &rows).await {
-                Ok(Stored::Committed { accepted, clock }) => {
+                Ok(GroupCommit::Committed { accepted, clock }) => {
                     self.clock.observe(clock);
                     return Some((owner, accepted.into_iter().collect(), rows));
                 }
-                Ok(Stored::OwnerRetired) => {
+                Ok(GroupCommit::OwnerRetired) => {
                     tracing::warn!(
                         owner = owner.0,
                         "another process took this outbox over; going on with a new one"
                     );
-                    self.outbox.tell(Event::OwnerGone(owner));
+                    self.outbox.tell(OutboxEvent::OwnerGone(owner));
                 }
                 Err(error) => {
                     tracing::warn!(error = error.to_string(), stamps = rows.len(), "stamps were not stored");
                     self.outbox.tell(if error.had_no_effect() {
-                        Event::NotStored(owner)
+                        OutboxEvent::NotStored(owner)
                     } else {
-                        Event::StoreUnanswered(owner)
+                        OutboxEvent::StoreUnanswered(owner)
                     });
                     return None;
                 }
@@ -175,10 +175,10 @@ impl Committer {
 
 /// Of requests with the same id in one group the first goes on; the others are repeats, whether the first
 /// is stored now or was stored before.
-fn refuse_repeats(group: Vec<Request>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answer>>) {
+fn refuse_repeats(group: Vec<Submission>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answer>>) {
     let mut seen = HashSet::with_capacity(group.len());
     let (mut stamps, mut waiting) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-    for Request { stamp, answer } in group {
+    for Submission { stamp, answer } in group {
         if seen.insert(stamp.object_cid().clone()) {
             stamps.push(stamp);
             waiting.push(answer);

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::outbox::owner::{Limits, Owners, Standing};
-use domain::outbox::{Command, Event, Lane, OwnerId, Publication};
+use domain::outbox::{Lane, OutboxCommand, OutboxEvent, OwnerId, Publication};
 use domain::stamp::Stamp;
 use tokio::sync::{mpsc, watch};
 
@@ -26,7 +26,7 @@ pub struct Wanted {
     /// Events that go to Kafka in batches of their own.
     pub alone: mpsc::UnboundedReceiver<Publication<Stamp>>,
     /// What is asked of the database.
-    pub database: mpsc::UnboundedReceiver<Command<Stamp>>,
+    pub database: mpsc::UnboundedReceiver<OutboxCommand<Stamp>>,
 }
 
 /// The state of the outbox.
@@ -35,7 +35,7 @@ pub struct Outbox {
     owners: Mutex<Owners<Stamp>>,
     together: mpsc::UnboundedSender<Publication<Stamp>>,
     alone: mpsc::UnboundedSender<Publication<Stamp>>,
-    database: mpsc::UnboundedSender<Command<Stamp>>,
+    database: mpsc::UnboundedSender<OutboxCommand<Stamp>>,
     /// Which lanes have an owner.
     owned: watch::Sender<[bool; COMMITTERS]>,
 }
@@ -58,13 +58,15 @@ impl Outbox {
     }
 
     /// Tells what has happened, and passes on what is to be done about it.
-    pub fn tell(&self, event: Event<Stamp>) {
+    pub fn tell(&self, event: OutboxEvent<Stamp>) {
         let mut owners = self.owners();
         for command in owners.on(event) {
             // Whoever would do it has ended with the process.
             let _ended = match command {
-                Command::Publish(publication) if publication.alone => self.alone.send(publication).is_ok(),
-                Command::Publish(publication) => self.together.send(publication).is_ok(),
+                OutboxCommand::Publish(publication) if publication.alone => {
+                    self.alone.send(publication).is_ok()
+                }
+                OutboxCommand::Publish(publication) => self.together.send(publication).is_ok(),
                 other => self.database.send(other).is_ok(),
             };
         }
@@ -97,9 +99,9 @@ impl Outbox {
 
     /// Ends the outbox. Returns its owners with their marks, for others to go on from.
     pub fn end(&self) -> Vec<(OwnerId, i64)> {
-        let commands = self.owners().on(Event::End);
+        let commands = self.owners().on(OutboxEvent::End);
         let marks = commands.into_iter().find_map(|command| match command {
-            Command::Abandon(marks) => Some(marks),
+            OutboxCommand::Abandon(marks) => Some(marks),
             _ => None,
         });
         marks.unwrap_or_default()

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::outbox::{Command, Event, OwnerId, Renewal};
+use domain::outbox::{OutboxCommand, OutboxEvent, OwnerId, Renewal};
 use domain::stamp::Stamp;
-use store::stamps::backlog::{Backlog, backlog};
+use store::stamps::backlog::{OutboxBacklog, backlog};
 use store::stamps::owners;
 use store::{Database, DatabaseError};
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 use crate::stamps::outbox::{Outbox, PAGE};
 
 /// How often the owners' rows are renewed.
@@ -31,7 +31,7 @@ const SHARE: u32 = 10;
 pub async fn keep(
     outbox: Arc<Outbox>,
     database: Database,
-    mut wanted: mpsc::UnboundedReceiver<Command<Stamp>>,
+    mut wanted: mpsc::UnboundedReceiver<OutboxCommand<Stamp>>,
     stop: CancellationToken,
 ) {
     let mut beat = tokio::time::interval(HEARTBEAT);
@@ -40,7 +40,7 @@ pub async fn keep(
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = beat.tick() => outbox.tell(Event::Beat),
+            _ = beat.tick() => outbox.tell(OutboxEvent::Beat),
             Some(command) = wanted.recv() => {
                 under_way.spawn(carry_out(Arc::clone(&outbox), database.clone(), command));
             }
@@ -53,53 +53,53 @@ pub async fn keep(
     }
 }
 
-async fn carry_out(outbox: Arc<Outbox>, database: Database, command: Command<Stamp>) {
+async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxCommand<Stamp>) {
     let (event, step) = match command {
-        Command::Register(lane) => {
+        OutboxCommand::Register(lane) => {
             let made = owners::register(&database).await;
             let owner = made.as_ref().ok().copied().map(OwnerId);
-            (Event::Registered { lane, owner }, failed("make an owner", made))
+            (OutboxEvent::Registered { lane, owner }, failed("make an owner", made))
         }
-        Command::Renew(marks) => match owners::renew(&database, &plain(&marks)).await {
+        OutboxCommand::Renew(marks) => match owners::renew(&database, &plain(&marks)).await {
             Ok(rows) => {
                 let renewal = |(id, retired)| Renewal { owner: OwnerId(id), retired };
-                (Event::Renewed(rows.into_iter().map(renewal).collect()), None)
+                (OutboxEvent::Renewed(rows.into_iter().map(renewal).collect()), None)
             }
-            error => (Event::NotRenewed, failed("renew the owners", error)),
+            error => (OutboxEvent::NotRenewed, failed("renew the owners", error)),
         },
-        Command::Retire(owner) => match owners::retire(&database, owner.0).await {
-            Ok(row) => (Event::Retired { owner, gone: row.is_none() }, None),
-            error => (Event::NotRetired(owner), failed("retire an owner", error)),
+        OutboxCommand::Retire(owner) => match owners::retire(&database, owner.0).await {
+            Ok(row) => (OutboxEvent::Retired { owner, gone: row.is_none() }, None),
+            error => (OutboxEvent::NotRetired(owner), failed("retire an owner", error)),
         },
-        Command::LookForSilent { except } => {
+        OutboxCommand::LookForSilent { except } => {
             let except: Vec<i64> = except.iter().map(|owner| owner.0).collect();
             match owners::retire_silent(&database, SILENCE, &except).await {
                 Ok(Some(silent)) => {
                     tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
                     let owner = OwnerId(silent.id);
-                    (Event::SilentFound { owner, published_through: silent.published_through }, None)
+                    (OutboxEvent::SilentFound { owner, published_through: silent.published_through }, None)
                 }
-                other => (Event::NoneSilent, failed("look for silent owners", other)),
+                other => (OutboxEvent::NoneSilent, failed("look for silent owners", other)),
             }
         }
-        Command::ReadPage { owner, above } => {
+        OutboxCommand::ReadPage { owner, above } => {
             match owners::outbox(&database, owner.0, above, PAGE as i64).await {
                 Ok(rows) => {
                     let rows = rows.into_iter().map(|row| (row.seq, row.stamp)).collect();
-                    (Event::PageRead { owner, rows }, None)
+                    (OutboxEvent::PageRead { owner, rows }, None)
                 }
-                error => (Event::PageNotRead(owner), failed("read an outbox", error)),
+                error => (OutboxEvent::PageNotRead(owner), failed("read an outbox", error)),
             }
         }
-        Command::Forget(owner) => match owners::forget(&database, owner.0).await {
+        OutboxCommand::Forget(owner) => match owners::forget(&database, owner.0).await {
             Ok(()) => {
                 tracing::info!(owner = owner.0, "a retired owner's outbox is published");
-                (Event::Forgotten(owner), None)
+                (OutboxEvent::Forgotten(owner), None)
             }
-            error => (Event::NotForgotten(owner), failed("remove an owner", error)),
+            error => (OutboxEvent::NotForgotten(owner), failed("remove an owner", error)),
         },
         // Those have ways of their own.
-        Command::Publish(_) | Command::Abandon(_) => return,
+        OutboxCommand::Publish(_) | OutboxCommand::Abandon(_) => return,
     };
     if let Some((step, error)) = step {
         tracing::warn!(error = error.to_string(), "waiting for PostgreSQL to {step}");
@@ -143,7 +143,7 @@ impl Complaint {
 pub async fn show(
     outbox: Arc<Outbox>,
     database: Database,
-    metrics: Metrics,
+    metrics: ApiMetrics,
     complaint: Arc<Complaint>,
     stop: CancellationToken,
 ) {
@@ -172,7 +172,7 @@ fn refusals(refused: usize) -> Option<String> {
     (refused > 0).then(|| format!("Kafka refuses {refused} events; the log names them"))
 }
 
-fn delay(pending: i64, backlog: Backlog) -> Option<String> {
+fn delay(pending: i64, backlog: OutboxBacklog) -> Option<String> {
     let seconds = backlog.oldest.as_secs();
     (backlog.oldest >= PATIENCE)
         .then(|| format!("{pending} events wait for Kafka, the oldest for {seconds} seconds"))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::outbox::{Event, Publication};
+use domain::outbox::{OutboxEvent, Publication};
 use domain::stamp::Stamp;
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
@@ -209,14 +209,14 @@ impl Deliveries {
             (Delivery::Outbox(publication), Ok(())) => {
                 self.named.store(0, Ordering::Relaxed);
                 let Publication { owner, number, .. } = publication;
-                self.outbox.tell(Event::Delivered { owner, number });
+                self.outbox.tell(OutboxEvent::Delivered { owner, number });
             }
             (Delivery::Outbox(publication), Err(error)) if is_own_fault(error) => {
-                self.outbox.tell(Event::Lost(publication));
+                self.outbox.tell(OutboxEvent::Lost(publication));
             }
             (Delivery::Outbox(publication), Err(error)) => {
                 self.name(&publication, error);
-                self.outbox.tell(Event::Refused(publication));
+                self.outbox.tell(OutboxEvent::Refused(publication));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::outbox::{Event, Publication};
+use domain::outbox::{OutboxEvent, Publication};
 use domain::stamp::Stamp;
 use platform::kafka::KafkaSettings;
 use store::Database;
@@ -93,7 +93,7 @@ async fn publish(
         if outbox.is_outstanding(&publication) {
             publisher.publish(publication).await;
         } else {
-            outbox.tell(Event::Lost(publication));
+            outbox.tell(OutboxEvent::Lost(publication));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::outbox::Event;
+use domain::outbox::OutboxEvent;
 use platform::kafka::KafkaSettings;
 use store::Database;
 use store::clock::PostgresClock;
@@ -18,10 +18,10 @@ use super::outbox::Outbox;
 use super::owners::{self, Complaint};
 use super::relay::Relay;
 use super::sweeper;
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 
 /// What it takes to run the intake.
-pub struct Parts {
+pub struct IntakeParts {
     /// Where stamps are stored.
     pub database: Database,
     /// Where their events are published.
@@ -31,7 +31,7 @@ pub struct Parts {
     /// Where requests find the intake.
     pub gate: Arc<Gate>,
     /// What is counted.
-    pub metrics: Metrics,
+    pub metrics: ApiMetrics,
     /// What is wrong with the outbox.
     pub complaint: Arc<Complaint>,
     /// How long handing events to Kafka may take at the end; waiting for Kafka may take as long again.
@@ -42,8 +42,8 @@ pub struct Parts {
 ///
 /// # Errors
 /// If the schema is older than this version needs, a client can't be made, or a part ends by itself.
-pub async fn run(parts: Parts, drain: CancellationToken) -> anyhow::Result<()> {
-    let Parts { database, kafka, topic, gate, metrics, complaint, patience } = parts;
+pub async fn run(parts: IntakeParts, drain: CancellationToken) -> anyhow::Result<()> {
+    let IntakeParts { database, kafka, topic, gate, metrics, complaint, patience } = parts;
     let database = &database;
     let prepare = async {
         wait_for_database(database).await?;
@@ -81,7 +81,7 @@ pub async fn run(parts: Parts, drain: CancellationToken) -> anyhow::Result<()> {
     }
     gate.close();
     committers.join_all().await;
-    outbox.tell(Event::Stop);
+    outbox.tell(OutboxEvent::Stop);
     relay.stop(patience).await?;
     background.join_all().await;
     owners::abandon(&outbox, database).await;

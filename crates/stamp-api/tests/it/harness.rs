@@ -6,8 +6,8 @@ use std::time::Duration;
 use platform::settings::Environment;
 use platform::shutdown::CancellationToken;
 use serde_json::Value;
-use stamp_api::app::{self, Running};
-use stamp_api::settings::Settings;
+use stamp_api::app::{self, RunningApi};
+use stamp_api::settings::ApiSettings;
 use test_support::{TestDatabase, TestTopic, eventually, stack};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ pub(crate) struct World {
 
 /// An API that runs until it is stopped.
 pub(crate) struct Api {
-    running: Running,
+    running: RunningApi,
     stop: CancellationToken,
 }
 
@@ -48,7 +48,7 @@ impl World {
         ];
         let all = own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment = Environment::from_variables(all).expect("no files are named");
-        let settings = Settings::from_environment(&environment).expect("valid settings");
+        let settings = ApiSettings::from_environment(&environment).expect("valid settings");
         let stop = CancellationToken::new();
         Api { running: app::start(settings, stop.clone()).expect("an API"), stop }
     }

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// Whatever the database says.
 pub async fn store(database: &Database, letters: &[DeadLetter]) -> Result<u64, DatabaseError> {
-    let columns = Columns::of(letters);
+    let columns = LetterColumns::of(letters);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
@@ -41,7 +41,7 @@ pub fn tell_of(letter: &DeadLetter) {
     tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
 }
 
-/// The statement that inserts the dead letters which [`Columns`] holds; they are its first parameters.
+/// The statement that inserts the dead letters which [`LetterColumns`] holds; they are its first parameters.
 pub(crate) fn insert() -> String {
     format!(
         r#"
@@ -57,7 +57,7 @@ pub(crate) fn insert() -> String {
 
 /// Dead letters, column by column.
 #[derive(Default)]
-pub(crate) struct Columns {
+pub(crate) struct LetterColumns {
     topics: Vec<String>,
     partitions: Vec<i32>,
     offsets: Vec<i64>,
@@ -69,7 +69,7 @@ pub(crate) struct Columns {
     details: Vec<String>,
 }
 
-impl Columns {
+impl LetterColumns {
     pub(crate) fn of<'a>(letters: impl IntoIterator<Item = &'a DeadLetter>) -> Self {
         let mut columns = Self::default();
         for letter in letters {

@@ -37,7 +37,7 @@ pub struct Filter {
 /// A dead letter without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = dead_letters)]
-pub struct Summary {
+pub struct LetterSummary {
     /// Its number.
     pub id: i64,
     /// Where it was read.
@@ -65,10 +65,10 @@ pub struct Summary {
 /// A dead letter with all it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = dead_letters)]
-pub struct Stored {
+pub struct WholeLetter {
     /// Everything else.
     #[diesel(embed)]
-    pub summary: Summary,
+    pub summary: LetterSummary,
     /// Its key, if it has one.
     pub key: Option<Vec<u8>>,
     /// Its value, if it has one.
@@ -113,21 +113,25 @@ impl Filter {
 ///
 /// # Errors
 /// If the database can't be asked; so for all of these.
-pub async fn list(database: &Database, filter: Filter, limit: i64) -> Result<Vec<Summary>, DatabaseError> {
+pub async fn list(
+    database: &Database,
+    filter: Filter,
+    limit: i64,
+) -> Result<Vec<LetterSummary>, DatabaseError> {
     database
         .ask_within(LIMIT, |connection| {
             let query = filter.query().order(dead_letters::id.desc()).limit(limit);
-            Box::pin(async move { query.select(Summary::as_select()).load(connection).await })
+            Box::pin(async move { query.select(LetterSummary::as_select()).load(connection).await })
         })
         .await
 }
 
 /// Returns dead letters whole, the oldest first.
-pub async fn load(database: &Database, filter: Filter) -> Result<Vec<Stored>, DatabaseError> {
+pub async fn load(database: &Database, filter: Filter) -> Result<Vec<WholeLetter>, DatabaseError> {
     database
         .ask_within(LIMIT, |connection| {
             let query = filter.query().order(dead_letters::id);
-            Box::pin(async move { query.select(Stored::as_select()).load(connection).await })
+            Box::pin(async move { query.select(WholeLetter::as_select()).load(connection).await })
         })
         .await
 }

@@ -101,7 +101,7 @@ pub async fn store<'a>(
         SELECT * FROM made ORDER BY kafka_topic, kafka_partition, kafka_offset, kafka_timestamp"#,
         bury = dead_letters::insert(),
     );
-    let (columns, letters) = (Columns::of(messages), dead_letters::Columns::of(letters));
+    let (columns, letters) = (MessageColumns::of(messages), dead_letters::LetterColumns::of(letters));
     let passed: Vec<Coordinates> = passed.into_iter().cloned().collect();
     database
         .bulk(LIMIT, |client| {
@@ -194,7 +194,7 @@ impl StoredMessage {
 
 /// Messages, column by column.
 #[derive(Default)]
-struct Columns {
+struct MessageColumns {
     topics: Vec<String>,
     partitions: Vec<i32>,
     offsets: Vec<i64>,
@@ -207,7 +207,7 @@ struct Columns {
     actives: Vec<bool>,
 }
 
-impl Columns {
+impl MessageColumns {
     fn of<'a>(messages: impl IntoIterator<Item = &'a NewMessage>) -> Self {
         let mut columns = Self::default();
         for NewMessage { message, recipient, coordinates, key } in messages {

@@ -14,7 +14,7 @@ const COUNTED: i64 = 1_000_000;
 
 /// What owners have still to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Backlog {
+pub struct OutboxBacklog {
     /// How many rows are not in the process's memory.
     pub unread: i64,
     /// For how long the oldest of all has been stored.
@@ -25,7 +25,7 @@ pub struct Backlog {
 ///
 /// # Errors
 /// If the database can't be reached.
-pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<Backlog, DatabaseError> {
+pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<OutboxBacklog, DatabaseError> {
     // A row from before `stored_at` is as old as its stamp, as far as anybody knows.
     const SQL: &str = "
         SELECT
@@ -53,7 +53,10 @@ pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<Backlog
                 let row = client.query_one(&statement, &[&ids, &marks, &unread, &COUNTED]).await?;
                 let seconds: f64 = row.try_get(1)?;
                 // The server's clock may have been set back since.
-                Ok(Backlog { unread: row.try_get(0)?, oldest: Duration::from_secs_f64(seconds.max(0.0)) })
+                Ok(OutboxBacklog {
+                    unread: row.try_get(0)?,
+                    oldest: Duration::from_secs_f64(seconds.max(0.0)),
+                })
             })
         })
         .await

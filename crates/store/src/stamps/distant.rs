@@ -32,7 +32,7 @@ pub async fn store(
     if distant.is_empty() {
         return dead_letters::store(database, letters).await.map(drop);
     }
-    let letters = dead_letters::Columns::of(letters);
+    let letters = dead_letters::LetterColumns::of(letters);
     let topic = topic.to_owned();
     let stamps = || distant.iter().map(|distant| &distant.waiting.stamp);
     let ids: Vec<String> = stamps().map(|stamp| stamp.object_cid().as_str().to_owned()).collect();

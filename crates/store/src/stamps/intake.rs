@@ -24,7 +24,7 @@ pub struct Numbered {
 
 /// What a group commit did.
 #[derive(Debug)]
-pub enum Stored {
+pub enum GroupCommit {
     /// It is committed. Rows whose number is missing here had an `object_cid` that was taken already.
     Committed {
         /// The numbers of the rows that were stored.
@@ -40,7 +40,7 @@ pub enum Stored {
 ///
 /// # Errors
 /// Whatever the database says; [`DatabaseError::had_no_effect`] tells whether the rows may be there all the same.
-pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result<Stored, DatabaseError> {
+pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result<GroupCommit, DatabaseError> {
     let sql = format!(
         r#"
         WITH owner AS MATERIALIZED (
@@ -83,7 +83,7 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     if row.try_get(0)? {
         let accepted = row.try_get(1)?;
         let clock = ClockSample { sent, time: row.try_get(2)?, received };
-        return Ok(Stored::Committed { accepted, clock });
+        return Ok(GroupCommit::Committed { accepted, clock });
     }
-    Ok(Stored::OwnerRetired)
+    Ok(GroupCommit::OwnerRetired)
 }

@@ -83,7 +83,7 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
     database
         .on_every_bulk_connection(LIMIT, |client| {
             Box::pin(async move {
-                Columns::of(&[], "", "").process(client).await?;
+                MemberColumns::of(&[], "", "").process(client).await?;
                 let ids: [&str; 0] = [];
                 client.query(&client.prepare_cached(PROCESSED_AMONG).await?, &[&ids.as_slice()]).await?;
                 Ok(())
@@ -114,7 +114,7 @@ pub async fn process(
     topic: &str,
     after_lost_answer: bool,
 ) -> Result<Processed, DatabaseError> {
-    let columns = Columns::of(batches, listener, topic);
+    let columns = MemberColumns::of(batches, listener, topic);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
@@ -143,7 +143,7 @@ pub async fn probe(
     topic: &str,
 ) -> Result<(), DatabaseError> {
     let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
-    let columns = Columns::of(&[batch], listener, topic);
+    let columns = MemberColumns::of(&[batch], listener, topic);
     database
         .bulk(LIMIT, |client| {
             Box::pin(async move {
@@ -157,7 +157,7 @@ pub async fn probe(
 }
 
 /// The parameters of the statements, column by column.
-struct Columns {
+struct MemberColumns {
     ids: Vec<String>,
     tolerances: Vec<i32>,
     dates: Vec<DateTime<Utc>>,
@@ -169,7 +169,7 @@ struct Columns {
     topic: String,
 }
 
-impl Columns {
+impl MemberColumns {
     fn of(batches: &[Batch], listener: &str, topic: &str) -> Self {
         let members: Vec<&Member> = batches.iter().flat_map(|batch| &batch.members).collect();
         let index = |(index, batch): (usize, &Batch)| std::iter::repeat_n(index as i32, batch.members.len());

@@ -10,12 +10,12 @@ pub const BACKLOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Assignments whose backlog is worth waiting for, each for a while of its own.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(super) struct Backlogs {
     /// By partition: the assignment, and until when.
     reading: BTreeMap<i32, (Assignment, Duration)>,
 }
 
-impl Backlog {
+impl Backlogs {
     pub(super) fn begin(&mut self, assignment: Assignment, elapsed: Duration) {
         self.reading.insert(assignment.partition, (assignment, elapsed + BACKLOG_PATIENCE));
     }

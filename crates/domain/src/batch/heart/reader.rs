@@ -10,7 +10,7 @@ use crate::batch::assignment::{Assignment, Commit};
 #[derive(Debug, Default)]
 pub struct Reader {
     last_number: u32,
-    assigned: BTreeMap<i32, Reading>,
+    assigned: BTreeMap<i32, AssignedPartition>,
     /// The partitions are paused: that nothing comes is wanted.
     paused: bool,
     /// Suspects that were found to have records at the last look.
@@ -20,7 +20,7 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
-struct Reading {
+struct AssignedPartition {
     assignment: Assignment,
     /// One past the last offset that was read.
     next: i64,
@@ -58,7 +58,8 @@ impl Reader {
         let mut begin = |partition: &i32| {
             self.last_number += 1;
             let assignment = Assignment { partition: *partition, number: self.last_number };
-            let reading = Reading { assignment, next: 0, read_to_end: false, heard: now, read_below: 0 };
+            let reading =
+                AssignedPartition { assignment, next: 0, read_to_end: false, heard: now, read_below: 0 };
             self.assigned.insert(*partition, reading);
             assignment
         };
@@ -95,7 +96,7 @@ impl Reader {
         is_news.then_some(reading.assignment)
     }
 
-    fn hear(&mut self, partition: i32, now: Duration) -> Option<&mut Reading> {
+    fn hear(&mut self, partition: i32, now: Duration) -> Option<&mut AssignedPartition> {
         self.silent.remove(&partition);
         let reading = self.assigned.get_mut(&partition)?;
         reading.heard = now;
@@ -127,9 +128,12 @@ impl Reader {
 
     /// The partitions of which nothing was heard for so long. Whether they have records has to be asked.
     pub fn suspects(&self, silence: Duration, now: Duration) -> Vec<Suspect> {
-        let is_silent = |reading: &&Reading| !self.paused && now.saturating_sub(reading.heard) >= silence;
-        let suspect =
-            |reading: &Reading| Suspect { assignment: reading.assignment, read_below: reading.read_below };
+        let is_silent =
+            |reading: &&AssignedPartition| !self.paused && now.saturating_sub(reading.heard) >= silence;
+        let suspect = |reading: &AssignedPartition| Suspect {
+            assignment: reading.assignment,
+            read_below: reading.read_below,
+        };
         self.assigned.values().filter(is_silent).map(suspect).collect()
     }
 

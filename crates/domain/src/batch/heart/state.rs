@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::backlog::Backlog;
+use super::backlog::Backlogs;
 use super::event::{Request, Screening, Wake};
 use super::ledgers::Ledgers;
 use super::retry::Retry;
@@ -14,7 +14,7 @@ use crate::batch::policy::BatchLimits;
 
 /// What a heart is made with.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct HeartSettings {
     /// How many stamps make a batch.
     pub limits: BatchLimits,
     /// A stamp that is due later than this from now is stored in the table instead of being waited for in memory:
@@ -48,10 +48,10 @@ pub(super) enum Screen<X> {
 /// The state of one listener. `X` is what the heart can't read: a dead letter, or a record that says it is a replay.
 #[derive(Debug)]
 pub struct Heart<X> {
-    pub(super) settings: Settings,
+    pub(super) settings: HeartSettings,
     pub(super) pending: PendingSet,
     pub(super) ledgers: Ledgers,
-    pub(super) backlog: Backlog,
+    pub(super) backlog: Backlogs,
     pub(super) screen: Screen<X>,
     pub(super) screen_retry: Retry,
     pub(super) work: Option<Work>,
@@ -70,12 +70,12 @@ pub struct Heart<X> {
 
 impl<X> Heart<X> {
     /// A heart with nothing to do.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: HeartSettings) -> Self {
         Self {
             settings,
             pending: PendingSet::default(),
             ledgers: Ledgers::default(),
-            backlog: Backlog::default(),
+            backlog: Backlogs::default(),
             screen: Screen::Idle,
             screen_retry: Retry::new(settings.seed),
             work: None,

@@ -19,7 +19,7 @@ impl Rig {
     fn new(min: usize, max: usize) -> Self {
         let limits = BatchLimits::new(min, max).expect("valid limits");
         let time = DateTime::from_timestamp(1_700_000_000, 0).expect("a valid time");
-        let heart = Heart::new(Settings { limits, horizon: Some(TimeDelta::days(7)), seed: 1 });
+        let heart = Heart::new(HeartSettings { limits, horizon: Some(TimeDelta::days(7)), seed: 1 });
         Self { heart, now: Moment { time, elapsed: Duration::from_secs(100) } }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::numbers::{Asked, Numbers, Retired, Stage};
 use super::refusals::Refusals;
-use super::{Command, Event, Lane, OwnerId, Renewal};
+use super::{Lane, OutboxCommand, OutboxEvent, OwnerId, Renewal};
 
 /// Pages that are read at once: they share the database's connections with the intake.
 const PAGES: usize = 2;
@@ -89,32 +89,32 @@ impl<P> Owners<P> {
     }
 
     /// Takes an event and returns what is to be done about it, in this order.
-    pub fn on(&mut self, event: Event<P>) -> Vec<Command<P>> {
+    pub fn on(&mut self, event: OutboxEvent<P>) -> Vec<OutboxCommand<P>> {
         let mut commands = Vec::new();
         match event {
-            Event::Beat => self.on_beat(&mut commands),
-            Event::Registered { lane, owner } => self.on_registered(lane, owner),
-            Event::Renewed(renewals) => self.on_renewed(&renewals),
-            Event::NotRenewed => self.renewing = None,
-            Event::Stored { owner, rows } => self.on_stored(owner, rows, &mut commands),
-            Event::NotStored(owner) => self.on_not_stored(owner),
-            Event::StoreUnanswered(owner) => self.on_store_unanswered(owner),
-            Event::OwnerGone(owner) => self.on_owner_gone(owner),
-            Event::Retired { owner, gone } => self.on_retired(owner, gone),
-            Event::NotRetired(owner) => self.on_not_retired(owner),
-            Event::SilentFound { owner, published_through } => {
+            OutboxEvent::Beat => self.on_beat(&mut commands),
+            OutboxEvent::Registered { lane, owner } => self.on_registered(lane, owner),
+            OutboxEvent::Renewed(renewals) => self.on_renewed(&renewals),
+            OutboxEvent::NotRenewed => self.renewing = None,
+            OutboxEvent::Stored { owner, rows } => self.on_stored(owner, rows, &mut commands),
+            OutboxEvent::NotStored(owner) => self.on_not_stored(owner),
+            OutboxEvent::StoreUnanswered(owner) => self.on_store_unanswered(owner),
+            OutboxEvent::OwnerGone(owner) => self.on_owner_gone(owner),
+            OutboxEvent::Retired { owner, gone } => self.on_retired(owner, gone),
+            OutboxEvent::NotRetired(owner) => self.on_not_retired(owner),
+            OutboxEvent::SilentFound { owner, published_through } => {
                 self.on_silent(owner, published_through, &mut commands);
             }
-            Event::NoneSilent => self.looking = false,
-            Event::PageRead { owner, rows } => self.on_page(owner, rows, &mut commands),
-            Event::PageNotRead(owner) => self.in_vain(owner, |retired| &mut retired.reading),
-            Event::Forgotten(owner) => self.drop_owner(owner),
-            Event::NotForgotten(owner) => self.in_vain(owner, |retired| &mut retired.forgetting),
-            Event::Delivered { owner, number } => self.on_delivered(owner, number),
-            Event::Refused(publication) => self.on_refused(publication, &mut commands),
-            Event::Lost(publication) => self.on_lost(publication),
-            Event::Stop => self.stopping = true,
-            Event::End => commands.push(Command::Abandon(self.marks())),
+            OutboxEvent::NoneSilent => self.looking = false,
+            OutboxEvent::PageRead { owner, rows } => self.on_page(owner, rows, &mut commands),
+            OutboxEvent::PageNotRead(owner) => self.in_vain(owner, |retired| &mut retired.reading),
+            OutboxEvent::Forgotten(owner) => self.drop_owner(owner),
+            OutboxEvent::NotForgotten(owner) => self.in_vain(owner, |retired| &mut retired.forgetting),
+            OutboxEvent::Delivered { owner, number } => self.on_delivered(owner, number),
+            OutboxEvent::Refused(publication) => self.on_refused(publication, &mut commands),
+            OutboxEvent::Lost(publication) => self.on_lost(publication),
+            OutboxEvent::Stop => self.stopping = true,
+            OutboxEvent::End => commands.push(OutboxCommand::Abandon(self.marks())),
         }
         self.go_on(&mut commands);
         commands
@@ -157,7 +157,7 @@ impl<P> Owners<P> {
             && self.refusals.refused() < self.limits.refused
     }
 
-    fn on_beat(&mut self, commands: &mut Vec<Command<P>>) {
+    fn on_beat(&mut self, commands: &mut Vec<OutboxCommand<P>>) {
         self.beat += 1;
         for lane in &mut self.lanes {
             lane.registering.beat();
@@ -174,7 +174,7 @@ impl<P> Owners<P> {
         }
         if self.renewing.is_none() && !self.numbers.is_empty() {
             self.renewing = Some(self.numbers.keys().copied().collect());
-            commands.push(Command::Renew(self.marks()));
+            commands.push(OutboxCommand::Renew(self.marks()));
         }
         if self.stopping {
             return;
@@ -190,9 +190,9 @@ impl<P> Owners<P> {
         }
     }
 
-    fn look(&mut self, commands: &mut Vec<Command<P>>) {
+    fn look(&mut self, commands: &mut Vec<OutboxCommand<P>>) {
         self.looking = true;
-        commands.push(Command::LookForSilent { except: self.numbers.keys().copied().collect() });
+        commands.push(OutboxCommand::LookForSilent { except: self.numbers.keys().copied().collect() });
     }
 
     fn on_registered(&mut self, lane: Lane, owner: Option<OwnerId>) {
@@ -239,7 +239,7 @@ impl<P> Owners<P> {
         }
     }
 
-    fn on_silent(&mut self, owner: OwnerId, published_through: i64, commands: &mut Vec<Command<P>>) {
+    fn on_silent(&mut self, owner: OwnerId, published_through: i64, commands: &mut Vec<OutboxCommand<P>>) {
         self.looking = false;
         match self.numbers.get_mut(&owner) {
             // Its registration was answered after the look had been sent.
@@ -276,7 +276,7 @@ impl<P> Owners<P> {
     }
 
     /// Begins whatever may be begun now.
-    fn go_on(&mut self, commands: &mut Vec<Command<P>>) {
+    fn go_on(&mut self, commands: &mut Vec<OutboxCommand<P>>) {
         if self.stopping {
             return;
         }
@@ -285,7 +285,7 @@ impl<P> Owners<P> {
             if let Stage::Leaving(asked) = &mut numbers.stage
                 && asked.ask()
             {
-                commands.push(Command::Retire(numbers.owner));
+                commands.push(OutboxCommand::Retire(numbers.owner));
             }
         }
         let is_asked = |numbers: &&Numbers| match &numbers.stage {
@@ -301,17 +301,17 @@ impl<P> Owners<P> {
             if !retired.read_out {
                 if pages <= rooms && is_idle && retired.reading.ask() {
                     pages += 1;
-                    commands.push(Command::ReadPage { owner, above: numbers.known_through });
+                    commands.push(OutboxCommand::ReadPage { owner, above: numbers.known_through });
                 }
             } else if numbers.outstanding.is_empty() && retired.forgetting.ask() {
-                commands.push(Command::Forget(owner));
+                commands.push(OutboxCommand::Forget(owner));
             }
         }
     }
 
     /// Makes owners for lanes that have none, and for one whose owner was given up. That one goes on taking rows until
     /// there is room again, and until the one that was replaced before is read: so owners never pile up.
-    fn register(&mut self, commands: &mut Vec<Command<P>>) {
+    fn register(&mut self, commands: &mut Vec<OutboxCommand<P>>) {
         let mut may_replace = None;
         for lane in 0..self.lanes.len() {
             let owner = self.lanes[lane].owner;
@@ -325,7 +325,7 @@ impl<P> Owners<P> {
             }
             if self.lanes[lane].registering.ask() {
                 may_replace = may_replace.map(|may| may && !replaces);
-                commands.push(Command::Register(lane));
+                commands.push(OutboxCommand::Register(lane));
             }
         }
     }

@@ -1,11 +1,16 @@
 //! What becomes of single rows: stored, read, handed out, and what Kafka made of them.
 
 use super::super::numbers::{Numbers, Stage};
-use super::super::{Command, OwnerId, Publication};
+use super::super::{OutboxCommand, OwnerId, Publication};
 use super::{Asked, Owners};
 
 impl<P> Owners<P> {
-    pub(super) fn on_stored(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
+    pub(super) fn on_stored(
+        &mut self,
+        owner: OwnerId,
+        rows: Vec<(i64, P)>,
+        commands: &mut Vec<OutboxCommand<P>>,
+    ) {
         let Some(present) = self.numbers.get_mut(&owner).and_then(Numbers::present) else { return };
         let Some(group) = present.under_way.take() else { return };
         if present.given_up {
@@ -59,7 +64,12 @@ impl<P> Owners<P> {
         }
     }
 
-    pub(super) fn on_page(&mut self, owner: OwnerId, rows: Vec<(i64, P)>, commands: &mut Vec<Command<P>>) {
+    pub(super) fn on_page(
+        &mut self,
+        owner: OwnerId,
+        rows: Vec<(i64, P)>,
+        commands: &mut Vec<OutboxCommand<P>>,
+    ) {
         let Some(numbers) = self.numbers.get_mut(&owner) else { return };
         let Stage::Retired(retired) = &mut numbers.stage else { return };
         retired.reading = Asked::No;
@@ -72,9 +82,9 @@ impl<P> Owners<P> {
         }
     }
 
-    pub(super) fn publish(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
+    pub(super) fn publish(&mut self, publication: Publication<P>, commands: &mut Vec<OutboxCommand<P>>) {
         self.on_the_way += 1;
-        commands.push(Command::Publish(publication));
+        commands.push(OutboxCommand::Publish(publication));
     }
 
     pub(super) fn on_delivered(&mut self, owner: OwnerId, number: i64) {
@@ -87,7 +97,7 @@ impl<P> Owners<P> {
         }
     }
 
-    pub(super) fn on_refused(&mut self, publication: Publication<P>, commands: &mut Vec<Command<P>>) {
+    pub(super) fn on_refused(&mut self, publication: Publication<P>, commands: &mut Vec<OutboxCommand<P>>) {
         self.on_the_way -= 1;
         if !self.is_outstanding(publication.owner, publication.number) {
             return;

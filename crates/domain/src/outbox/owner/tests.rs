@@ -6,8 +6,8 @@ const OWNER: OwnerId = OwnerId(7);
 /// A process with one lane that has an owner, and room for four events.
 fn begun() -> Owners<char> {
     let mut owners = Owners::new(1, Limits { events: 4, page: 2, refused: 2 });
-    assert!(owners.on(Event::Beat).contains(&Command::Register(0)));
-    assert_eq!(owners.on(Event::Registered { lane: 0, owner: Some(OWNER) }), []);
+    assert!(owners.on(OutboxEvent::Beat).contains(&OutboxCommand::Register(0)));
+    assert_eq!(owners.on(OutboxEvent::Registered { lane: 0, owner: Some(OWNER) }), []);
     owners
 }
 
@@ -15,12 +15,12 @@ fn begun() -> Owners<char> {
 fn store(owners: &mut Owners<char>, payloads: &str) -> Vec<i64> {
     let (owner, first) = owners.number(0, payloads.len()).expect("the lane has an owner");
     let rows: Vec<(i64, char)> = (first..).zip(payloads.chars()).collect();
-    owners.on(Event::Stored { owner, rows: rows.clone() });
+    owners.on(OutboxEvent::Stored { owner, rows: rows.clone() });
     rows.into_iter().map(|(number, _)| number).collect()
 }
 
-fn delivered(owners: &mut Owners<char>, number: i64) -> Vec<Command<char>> {
-    owners.on(Event::Delivered { owner: OWNER, number })
+fn delivered(owners: &mut Owners<char>, number: i64) -> Vec<OutboxCommand<char>> {
+    owners.on(OutboxEvent::Delivered { owner: OWNER, number })
 }
 
 fn standing(owners: &Owners<char>, owner: OwnerId) -> Standing {
@@ -50,7 +50,7 @@ fn a_number_that_is_given_out_and_not_answered_for_is_below_no_mark() {
     let mut owners = begun();
     assert_eq!(owners.number(0, 2), Some((OWNER, 1)));
     assert_eq!(standing(&owners, OWNER).mark, 0);
-    owners.on(Event::NotStored(OWNER));
+    owners.on(OutboxEvent::NotStored(OWNER));
     assert_eq!(standing(&owners, OWNER).mark, 2, "there is no such stamp");
 }
 
@@ -61,19 +61,19 @@ fn an_owner_without_room_goes_on_until_there_is_room_and_is_read_from_where_it_w
     assert_eq!(standing(&owners, OWNER).unread_above, Some(4));
     assert_eq!(store(&mut owners, "f"), [6], "it goes on");
     for _ in 0..100 {
-        assert!(!owners.on(Event::Beat).contains(&Command::Register(0)), "there is no room");
+        assert!(!owners.on(OutboxEvent::Beat).contains(&OutboxCommand::Register(0)), "there is no room");
     }
     for number in [1, 2] {
         let commands = delivered(&mut owners, number);
-        assert_eq!(commands.contains(&Command::Register(0)), number == 2);
+        assert_eq!(commands.contains(&OutboxCommand::Register(0)), number == 2);
     }
     let new = OwnerId(8);
-    let commands = owners.on(Event::Registered { lane: 0, owner: Some(new) });
-    assert_eq!(commands, [Command::Retire(OWNER)]);
-    owners.on(Event::Retired { owner: OWNER, gone: false });
+    let commands = owners.on(OutboxEvent::Registered { lane: 0, owner: Some(new) });
+    assert_eq!(commands, [OutboxCommand::Retire(OWNER)]);
+    owners.on(OutboxEvent::Retired { owner: OWNER, gone: false });
     delivered(&mut owners, 3);
     let commands = delivered(&mut owners, 4);
-    assert_eq!(commands, [Command::ReadPage { owner: OWNER, above: 4 }]);
+    assert_eq!(commands, [OutboxCommand::ReadPage { owner: OWNER, above: 4 }]);
     assert_eq!(owners.number(0, 1), Some((new, 1)));
 }
 
@@ -82,7 +82,7 @@ fn what_a_lost_answer_may_have_stored_is_read_from_the_database() {
     let mut owners = begun();
     store(&mut owners, "a");
     assert_eq!(owners.number(0, 2), Some((OWNER, 2)));
-    assert_eq!(owners.on(Event::StoreUnanswered(OWNER)), [Command::Register(0)]);
+    assert_eq!(owners.on(OutboxEvent::StoreUnanswered(OWNER)), [OutboxCommand::Register(0)]);
     assert_eq!(standing(&owners, OWNER).unread_above, Some(1));
 }
 
@@ -90,13 +90,13 @@ fn what_a_lost_answer_may_have_stored_is_read_from_the_database() {
 fn what_is_refused_with_others_is_published_alone_and_what_is_refused_alone_waits() {
     let mut owners = begun();
     store(&mut owners, "ab");
-    let alone = |number, payload| [Command::Publish(publication(number, payload, true))];
-    assert_eq!(owners.on(Event::Refused(publication(1, 'a', false))), alone(1, 'a'));
-    assert_eq!(owners.on(Event::Refused(publication(2, 'b', false))), alone(2, 'b'));
+    let alone = |number, payload| [OutboxCommand::Publish(publication(number, payload, true))];
+    assert_eq!(owners.on(OutboxEvent::Refused(publication(1, 'a', false))), alone(1, 'a'));
+    assert_eq!(owners.on(OutboxEvent::Refused(publication(2, 'b', false))), alone(2, 'b'));
     delivered(&mut owners, 2);
-    assert_eq!(owners.on(Event::Refused(publication(1, 'a', true))), []);
+    assert_eq!(owners.on(OutboxEvent::Refused(publication(1, 'a', true))), []);
     assert_eq!((owners.refused(), standing(&owners, OWNER).mark), (1, 0));
-    assert!(owners.on(Event::Beat).contains(&alone(1, 'a')[0]), "it is tried again");
+    assert!(owners.on(OutboxEvent::Beat).contains(&alone(1, 'a')[0]), "it is tried again");
     delivered(&mut owners, 1);
     assert_eq!((owners.refused(), standing(&owners, OWNER).mark), (0, 2));
 }
@@ -105,11 +105,11 @@ fn what_is_refused_with_others_is_published_alone_and_what_is_refused_alone_wait
 fn an_owner_that_others_have_retired_is_theirs_and_its_lane_gets_a_new_one() {
     let mut owners = begun();
     store(&mut owners, "a");
-    owners.on(Event::Beat);
+    owners.on(OutboxEvent::Beat);
     let renewal = Renewal { owner: OWNER, retired: true };
-    assert_eq!(owners.on(Event::Renewed(vec![renewal])), [Command::Register(0)]);
+    assert_eq!(owners.on(OutboxEvent::Renewed(vec![renewal])), [OutboxCommand::Register(0)]);
     assert!(!owners.is_outstanding(OWNER, 1));
-    assert_eq!(owners.on(Event::Refused(publication(1, 'a', false))), []);
+    assert_eq!(owners.on(OutboxEvent::Refused(publication(1, 'a', false))), []);
 }
 
 #[test]
@@ -118,15 +118,15 @@ fn of_many_owners_that_fell_silent_no_more_pages_are_read_at_once_than_there_is_
     let mut owners = begun();
     let mut asked = Vec::new();
     for silent in 100..110 {
-        let found = Event::SilentFound { owner: OwnerId(silent), published_through: 0 };
+        let found = OutboxEvent::SilentFound { owner: OwnerId(silent), published_through: 0 };
         asked.extend(
-            owners.on(found).into_iter().filter(|command| matches!(command, Command::ReadPage { .. })),
+            owners.on(found).into_iter().filter(|command| matches!(command, OutboxCommand::ReadPage { .. })),
         );
     }
     assert_eq!(asked.len(), 2, "{asked:?}");
     let rows = vec![(1, 'a'), (2, 'b')];
-    let next = owners.on(Event::PageRead { owner: OwnerId(100), rows });
-    assert!(!next.iter().any(|command| matches!(command, Command::ReadPage { .. })), "{next:?}");
-    let empty = owners.on(Event::PageRead { owner: OwnerId(101), rows: Vec::new() });
-    assert!(empty.iter().any(|command| matches!(command, Command::ReadPage { .. })), "{empty:?}");
+    let next = owners.on(OutboxEvent::PageRead { owner: OwnerId(100), rows });
+    assert!(!next.iter().any(|command| matches!(command, OutboxCommand::ReadPage { .. })), "{next:?}");
+    let empty = owners.on(OutboxEvent::PageRead { owner: OwnerId(101), rows: Vec::new() });
+    assert!(empty.iter().any(|command| matches!(command, OutboxCommand::ReadPage { .. })), "{empty:?}");
 }

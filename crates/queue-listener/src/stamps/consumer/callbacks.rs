@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::group::member::{Standstill, commit};
 use crate::group::recreated::FirstReads;
-use crate::metrics::Metrics;
+use crate::metrics::ListenerMetrics;
 use crate::stamps::control::Control;
 
 /// How long a rebalance waits for the write that is under way. The whole group waits with it, and what is not committed
@@ -23,18 +23,18 @@ use crate::stamps::control::Control;
 const REVOKE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The listener's end of one client.
-pub(super) struct Callbacks {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct StampCallbacks {
+    pub(super) shared: Arc<ConsumerState>,
     /// Another client has taken this one's place: what it still calls back concerns nobody.
     pub(super) replaced: AtomicBool,
 }
 
 /// What one client hands on to the next.
-pub(super) struct Shared {
+pub(super) struct ConsumerState {
     pub(super) topic: String,
     pub(super) control: UnboundedSender<Control>,
     pub(super) joined: Arc<AtomicBool>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: ListenerMetrics,
     pub(super) standstill: Standstill,
     reader: Mutex<Reader>,
     first_reads: Mutex<FirstReads>,
@@ -47,12 +47,12 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl ConsumerState {
     pub(super) fn new(
         topic: &str,
         control: UnboundedSender<Control>,
         joined: Arc<AtomicBool>,
-        metrics: Metrics,
+        metrics: ListenerMetrics,
     ) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -139,8 +139,8 @@ impl Shared {
     }
 }
 
-impl Callbacks {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+impl StampCallbacks {
+    pub(super) fn new(shared: Arc<ConsumerState>) -> Self {
         Self { shared, replaced: AtomicBool::new(false) }
     }
 
@@ -183,7 +183,7 @@ impl Callbacks {
     }
 }
 
-impl ClientContext for Callbacks {
+impl ClientContext for StampCallbacks {
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.shared.topic).filter(|_| !self.is_replaced()) else {
             return;
@@ -208,7 +208,7 @@ impl ClientContext for Callbacks {
     }
 }
 
-impl ConsumerContext for Callbacks {
+impl ConsumerContext for StampCallbacks {
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if self.is_replaced() {
             return;

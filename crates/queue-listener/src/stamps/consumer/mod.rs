@@ -24,13 +24,13 @@ use store::clock::Clock;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
-use self::callbacks::{Callbacks, Shared};
+use self::callbacks::{ConsumerState, StampCallbacks};
 use self::watchdog::Watchdog;
 
 use crate::group::member::{
     CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, commit, member,
 };
-use crate::metrics::Metrics;
+use crate::metrics::ListenerMetrics;
 use crate::stamps::control::Control;
 use crate::stamps::record::{Other, decode};
 
@@ -44,18 +44,18 @@ pub(crate) struct Consumer {
 }
 
 /// Commits offsets for a running consumer.
-pub(crate) struct Committer(CurrentClient);
+pub(crate) struct OffsetCommitter(CurrentClient);
 
 /// The client that is in use; a fresh one may take its place.
 #[derive(Clone, Default)]
-struct CurrentClient(Arc<Mutex<Weak<BaseConsumer<Callbacks>>>>);
+struct CurrentClient(Arc<Mutex<Weak<BaseConsumer<StampCallbacks>>>>);
 
 impl CurrentClient {
-    fn get(&self) -> Option<Arc<BaseConsumer<Callbacks>>> {
+    fn get(&self) -> Option<Arc<BaseConsumer<StampCallbacks>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    fn set(&self, client: &Arc<BaseConsumer<Callbacks>>) {
+    fn set(&self, client: &Arc<BaseConsumer<StampCallbacks>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(client);
     }
 }
@@ -79,13 +79,13 @@ impl Consumer {
         topic: &str,
         channels: Channels,
         clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> anyhow::Result<(Self, Committer)> {
+        metrics: ListenerMetrics,
+    ) -> anyhow::Result<(Self, OffsetCommitter)> {
         let Channels { fetched, control, joined } = channels;
         let clients = Clients {
             kafka: kafka.clone(),
             group_id: group_id.to_owned(),
-            shared: Arc::new(Shared::new(topic, control, joined, metrics)),
+            shared: Arc::new(ConsumerState::new(topic, control, joined, metrics)),
             silence: SILENCE,
         };
         Self::start_with(clients, fetched, clock)
@@ -95,14 +95,14 @@ impl Consumer {
         clients: Clients,
         fetched: Sender<Chunk<Other>>,
         clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<(Self, Committer)> {
+    ) -> anyhow::Result<(Self, OffsetCommitter)> {
         let watched = clients.connect()?;
         let current = CurrentClient::default();
         current.set(&watched.client);
         let ((stop, stopped), (ended_sender, ended)) = (mpsc::channel(), oneshot::channel());
-        let committer = Committer(current.clone());
+        let committer = OffsetCommitter(current.clone());
         let runtime = tokio::runtime::Handle::current();
-        let poller = Poller { clients, watched, current, fetched, clock, stopped, last: None, runtime };
+        let poller = StampPoller { clients, watched, current, fetched, clock, stopped, last: None, runtime };
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             poller.run();
             let _nobody_waits = ended_sender.send(());
@@ -120,7 +120,7 @@ impl Consumer {
     }
 }
 
-impl Committer {
+impl OffsetCommitter {
     /// Commits what is still ours without waiting; what fails shows in [`Control::Known`].
     pub(crate) fn commit(&self, commits: &[Commit]) {
         if let Some(client) = self.0.get() {
@@ -136,13 +136,13 @@ impl Committer {
 struct Clients {
     kafka: KafkaSettings,
     group_id: String,
-    shared: Arc<Shared>,
+    shared: Arc<ConsumerState>,
     silence: Duration,
 }
 
 /// A client that is looked after.
 struct Watched {
-    client: Arc<BaseConsumer<Callbacks>>,
+    client: Arc<BaseConsumer<StampCallbacks>>,
     /// Set by the watchdog: nothing more is to be expected of this client.
     stuck: Arc<AtomicBool>,
 }
@@ -166,10 +166,10 @@ impl Clients {
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.message.max.bytes", "262144"),
         ];
-        let client: BaseConsumer<Callbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
+        let client: BaseConsumer<StampCallbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
             .set("enable.partition.eof", "true")
             .set("statistics.interval.ms", "2000")
-            .create_with_context(Callbacks::new(Arc::clone(&self.shared)))
+            .create_with_context(StampCallbacks::new(Arc::clone(&self.shared)))
             .context("the Kafka consumer can't be made")?;
         client.subscribe(&[&self.shared.topic])?;
         let (client, stuck) = (Arc::new(client), Arc::new(AtomicBool::new(false)));
@@ -182,7 +182,7 @@ impl Clients {
 impl Watched {
     /// Leaves the group, which calls back to give the partitions back. A client that hangs is left to itself after
     /// a few seconds.
-    fn close(self, shared: &Shared) {
+    fn close(self, shared: &ConsumerState) {
         let (sender, closed) = mpsc::channel();
         let client = Arc::clone(&self.client);
         drop(self);
@@ -200,7 +200,7 @@ impl Watched {
     }
 }
 
-struct Poller {
+struct StampPoller {
     clients: Clients,
     watched: Watched,
     current: CurrentClient,
@@ -212,7 +212,7 @@ struct Poller {
     runtime: tokio::runtime::Handle,
 }
 
-impl Poller {
+impl StampPoller {
     fn run(mut self) {
         while !self.is_stopping() {
             if self.watched.stuck.load(Ordering::Acquire) {
@@ -277,7 +277,7 @@ impl Poller {
         }
     }
 
-    fn client(&self) -> &BaseConsumer<Callbacks> {
+    fn client(&self) -> &BaseConsumer<StampCallbacks> {
         &self.watched.client
     }
 

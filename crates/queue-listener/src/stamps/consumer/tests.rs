@@ -28,7 +28,7 @@ struct Listening {
     /// Its end is the end of the thread.
     consumer: Consumer,
     client: CurrentClient,
-    metrics: Metrics,
+    metrics: ListenerMetrics,
     fetched: Receiver<Chunk<Other>>,
     control: UnboundedReceiver<Control>,
 }
@@ -38,14 +38,14 @@ impl Listening {
         let servers = ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), stack().kafka_bootstrap_servers.clone());
         let environment = Environment::from_variables([servers]).expect("no files are named");
         let kafka = KafkaSettings::from_environment(&environment).expect("valid settings");
-        let metrics = Metrics::register(&Registry::new()).expect("a registry of its own");
+        let metrics = ListenerMetrics::register(&Registry::new()).expect("a registry of its own");
         let (control_sender, control) = channels::unbounded_channel();
         let (fetched_sender, fetched) = channels::channel(4);
-        let shared = Shared::new(topic.name(), control_sender, Arc::default(), metrics.clone());
+        let shared = ConsumerState::new(topic.name(), control_sender, Arc::default(), metrics.clone());
         let group_id = topic.name().to_owned();
         let clients = Clients { kafka, group_id, shared: Arc::new(shared), silence };
         let consumer = Consumer::start_with(clients, fetched_sender, Arc::new(StandingClock));
-        let (consumer, Committer(client)) = consumer.expect("a consumer");
+        let (consumer, OffsetCommitter(client)) = consumer.expect("a consumer");
         Self { consumer, client, metrics, fetched, control }
     }
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset};
 
-use super::callbacks::{Callbacks, Shared};
+use super::callbacks::{ConsumerState, StampCallbacks};
 use crate::group::recreated::{self, Findings, offset_of, offsets};
 
-type Client = BaseConsumer<Callbacks>;
+type Client = BaseConsumer<StampCallbacks>;
 
 /// How often the client is looked at.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ impl Watchdog {
 }
 
 /// The partitions that have records which don't come.
-pub(super) fn silent(client: &Client, shared: &Shared, silence: Duration) -> Vec<i32> {
+pub(super) fn silent(client: &Client, shared: &ConsumerState, silence: Duration) -> Vec<i32> {
     // A batch that can't be unpacked is silent too, and a fresh client can't unpack it either.
     if shared.standstill.is_on() {
         return Vec::new();

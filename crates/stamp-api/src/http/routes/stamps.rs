@@ -87,12 +87,12 @@ pub struct StampBody {
     time_tolerance: i32,
     created_date: String,
     process_after: String,
-    kafka: Option<Coordinates>,
+    kafka: Option<KafkaOfStamp>,
 }
 
 /// Where the event was read.
 #[derive(Serialize)]
-struct Coordinates {
+struct KafkaOfStamp {
     topic: String,
     partition: i32,
     offset: i64,
@@ -124,7 +124,7 @@ impl From<StampState> for StampBody {
             time_tolerance: state.time_tolerance,
             created_date: format_date(state.created_date),
             process_after: format_date(state.process_after),
-            kafka: coordinates.map(|((topic, partition), offset)| Coordinates { topic, partition, offset }),
+            kafka: coordinates.map(|((topic, partition), offset)| KafkaOfStamp { topic, partition, offset }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use store::Database;
-use store::stamps::intake::{self, Stored};
+use store::stamps::intake::{self, GroupCommit};
 use store::stamps::owners;
 use test_support::TestDatabase;
 
@@ -11,11 +11,11 @@ use crate::values::numbered;
 
 async fn store(pool: &Database, owner: i64, first: i64, ids: &[&str]) -> Option<Vec<i64>> {
     match intake::store(pool, owner, &numbered(first, ids)).await.expect("the database answers") {
-        Stored::Committed { mut accepted, .. } => {
+        GroupCommit::Committed { mut accepted, .. } => {
             accepted.sort_unstable();
             Some(accepted)
         }
-        Stored::OwnerRetired => None,
+        GroupCommit::OwnerRetired => None,
     }
 }
 

@@ -5,7 +5,7 @@ use domain::batch::heart::Distant;
 use domain::batch::pending::PendingStamp;
 use domain::stamp::Stamp;
 use store::Database;
-use store::stamps::intake::{self, Stored};
+use store::stamps::intake::{self, GroupCommit};
 use store::stamps::{distant, owners, sweep};
 use test_support::TestDatabase;
 
@@ -17,7 +17,7 @@ async fn overdue(ids: &[&str]) -> (TestDatabase, Database) {
     let pool = database.pool();
     let owner = owners::register(&pool).await.expect("an owner");
     let stored = intake::store(&pool, owner, &numbered(1, ids)).await.expect("the database answers");
-    assert!(matches!(stored, Stored::Committed { .. }));
+    assert!(matches!(stored, GroupCommit::Committed { .. }));
     owners::renew(&pool, &[(owner, ids.len() as i64)]).await.expect("renewed");
     database
         .run(

@@ -76,12 +76,12 @@ struct MessageBody {
     created_date: String,
     modified_by: String,
     modified_date: Option<String>,
-    kafka: Coordinates,
+    kafka: KafkaOfMessage,
 }
 
 /// Where the record was read.
 #[derive(Debug, Serialize)]
-struct Coordinates {
+struct KafkaOfMessage {
     topic: String,
     partition: i32,
     offset: i64,
@@ -100,7 +100,7 @@ impl From<StoredMessage> for MessageBody {
             created_date: format_date(message.created_date),
             modified_by: message.modified_by,
             modified_date: message.modified_date.map(format_date),
-            kafka: Coordinates {
+            kafka: KafkaOfMessage {
                 topic: message.kafka_topic,
                 partition: message.kafka_partition,
                 offset: message.kafka_offset,
