@@ -73,8 +73,7 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     }));
     let unreadable = metrics.unreadable.clone();
     let health = health.desire(Box::new(move || {
-        (unreadable.get() > 0)
-            .then(|| "a partition stands still at a batch that can't be unpacked".to_owned())
+        (unreadable.get() > 0).then(|| "a partition stands still at a batch that can't be decoded".to_owned())
     }));
     let silent = metrics.silent.clone();
     let health = health.desire(Box::new(move || {

@@ -90,7 +90,7 @@ impl ListenerMetrics {
             unreadable: gauge(
                 registry,
                 "queue_listener_unreadable",
-                "Consumers that stand still at a batch which the client library can't unpack.",
+                "Consumers that stand still at a batch which the client library can't decode.",
             )?,
             silent: gauge(
                 registry,

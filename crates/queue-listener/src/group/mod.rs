@@ -1,9 +1,11 @@
 //! What both ways do as members of a consumer group.
 //!
-//! * [`member`]: how a member is configured, the one place that commits offsets, pausing, and the errors of a client.
+//! * [`member`]: how a member is configured, the one place that commits offsets, and pausing.
+//! * [`undecodable`]: a batch that the client library can't decode, and the other errors of a client.
 //! * [`recreated`]: notices a topic that was deleted and recreated under the same name.
 //! * [`reread`]: reads one record again, outside of any group.
 
 pub(crate) mod member;
 pub(crate) mod recreated;
 pub(crate) mod reread;
+pub(crate) mod undecodable;

@@ -1,4 +1,4 @@
-//! Notices a topic that was deleted and made again under the same name. The client asks for records by the topic's
+//! Notices a topic that was deleted and recreated under the same name. The client asks for records by the topic's
 //! name and goes on at the old topic's offset; Kafka's topic ids would tell, but the client library does not hand
 //! them out.
 
@@ -86,7 +86,7 @@ impl FirstReads {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Their partitions hold other records now.
-    pub(crate) made_again: Vec<FirstRead>,
+    pub(crate) recreated: Vec<FirstRead>,
     /// They are still there; this is to be remembered of them instead.
     pub(crate) raised: Vec<FirstRead>,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Findings {
 /// Finds the partitions that hold other records than those that were read. `kafka` reaches the brokers aside from the
 /// client. Blocks; no answer proves nothing.
 ///
-/// In a topic that was made again, records newer than the first one that was read stand at its offset or below.
+/// In a topic that was recreated, records newer than the first one that was read stand at its offset or below.
 /// So may they in the same topic, if producers' clocks differ; then the record at that offset tells.
 pub(crate) fn find<C: ConsumerContext>(
     client: &BaseConsumer<C>,
@@ -114,7 +114,7 @@ pub(crate) fn find<C: ConsumerContext>(
         }
         match read_again(kafka, topic, *partition, *offset, |record| record.timestamp) {
             Some(found) if found == *timestamp => findings.raised.push(first.raised()),
-            Some(_) => findings.made_again.push(first),
+            Some(_) => findings.recreated.push(first),
             // It is gone, or the brokers are.
             None => {}
         }

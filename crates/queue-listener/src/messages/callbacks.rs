@@ -67,7 +67,7 @@ impl MessageCallbacks {
         if assignment.first.as_ref().is_none_or(|first| record.offset() < first.coordinates.offset) {
             assignment.first = FirstRead::of(record);
         }
-        // The last one counts, not the highest: a topic that was made again begins anew.
+        // The last one counts, not the highest: a topic that was recreated begins anew.
         read.insert(partition, (assignment.number, record.offset() + 1));
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let callbacks =
             MessageCallbacks::new(Arc::default(), IntGauge::new("topics", "A test.").expect("a gauge"));
         let partition = |name: &str| (name.to_owned(), 0);
-        for name in ["kept", "taken", "given again", "made again"] {
+        for name in ["kept", "taken", "given again", "recreated"] {
             callbacks.assignments().begin(partition(name));
         }
         let read: ReadUpTo = callbacks
@@ -230,7 +230,7 @@ mod tests {
             .collect();
         callbacks.assignments().current.remove(&partition("taken"));
         callbacks.assignments().begin(partition("given again"));
-        callbacks.rewind(partition("made again"));
+        callbacks.rewind(partition("recreated"));
         callbacks.finish(read);
         let mut expected = TopicPartitionList::new();
         expected.add_partition_offset("kept", 0, Offset::Offset(7)).expect("an offset");

@@ -21,9 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::callbacks::{MessageCallbacks, ReadUpTo};
 use super::patience::{Unwritable, patiently};
 use super::watch;
-use crate::group::member::{
-    CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, Standstill, member,
-};
+use crate::group::member::{CHUNK_BYTES, CHUNK_RECORDS, PATIENCE, POLL, Pause, SEEK_LIMIT, member};
+use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
 
 /// How often the thread looks after what no record brings up.
@@ -76,7 +75,7 @@ enum Waited {
 pub(super) struct MessagePoller {
     client: BaseConsumer<MessageCallbacks>,
     parts: MessageParts,
-    standstill: Standstill,
+    undecodable: UndecodableBatch,
     stop: CancellationToken,
     runtime: tokio::runtime::Handle,
 }
@@ -111,8 +110,8 @@ impl MessagePoller {
         client.subscribe(&[parts.subscription()])?;
         let watch = watch::watch(parts.kafka.client_config(), Arc::downgrade(client.context()));
         tokio::spawn(watch);
-        let standstill = Standstill::new(parts.metrics.unreadable.clone());
-        Ok(Self { client, parts, standstill, stop, runtime: tokio::runtime::Handle::current() })
+        let undecodable = UndecodableBatch::new(parts.metrics.unreadable.clone());
+        Ok(Self { client, parts, undecodable, stop, runtime: tokio::runtime::Handle::current() })
     }
 
     /// Polls until the stop, or until the database refuses what no waiting mends.
@@ -134,7 +133,7 @@ impl MessagePoller {
     }
 
     fn look_around(&self) {
-        self.standstill.forget_old();
+        self.undecodable.forget_old();
         // What a rebalance has refused, if no record brings the next commit.
         self.client.context().commit_stored(&self.client);
         // A question of any kind also wakes the client's own thread: it waits by the host's clock, and would
@@ -153,7 +152,7 @@ impl MessagePoller {
             })
     }
 
-    /// Goes back to the start of partitions that were made again.
+    /// Goes back to the start of partitions that were recreated.
     fn rewind(&self) {
         for at in self.client.context().rewound() {
             let (topic, partition) = &at;
@@ -197,7 +196,7 @@ impl MessagePoller {
         ) {
             tracing::debug!(error = error.to_string(), "a topic is gone");
         } else {
-            self.standstill.report(error);
+            self.undecodable.report(error);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Has a user's topic read from its start that was deleted and made again so quickly that the client's metadata never
+//! Has a user's topic read from its start that was deleted and recreated so quickly that the client's metadata never
 //! showed it missing. (Where they do, the topic leaves the assignment and comes back, and Kafka has deleted the old
 //! offsets with the old topic.)
 
@@ -41,13 +41,17 @@ fn look(
     callbacks: &MessageCallbacks,
     first_reads: Vec<FirstRead>,
 ) {
-    let Findings { made_again, raised } = recreated::find(client, kafka, first_reads);
+    let Findings { recreated, raised } = recreated::find(client, kafka, first_reads);
     for first in raised {
         callbacks.remember(first);
     }
-    for first in made_again {
+    for first in recreated {
         let Coordinates { topic, partition, .. } = first.coordinates;
-        tracing::warn!(topic, partition, "the topic was made again; the partition is read from its start");
+        tracing::warn!(
+            topic,
+            partition,
+            "the topic was deleted and recreated; the partition is read from its start"
+        );
         callbacks.rewind((topic, partition));
     }
 }

@@ -261,7 +261,7 @@ impl Drop for TopicReading<'_> {
 enum Found {
     /// The one to begin with, which is stored.
     Stored,
-    /// Not that one: the topic was made again, or it was compacted.
+    /// Not that one: the topic was deleted and recreated, or it was compacted.
     Another,
     /// One to be stored.
     New,

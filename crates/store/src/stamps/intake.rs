@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use domain::stamp::Stamp;
 
-use super::sweep::SWEEP_GRACE;
+use super::row::SWEEP_GRACE;
 use crate::clock::ClockSample;
 use crate::database::Database;
 use crate::durable::DURABLE;

@@ -1,18 +1,14 @@
 //! Stamps that are published again: those that are pending long after they were due, although Kafka has had their
 //! events, and those that have waited in the table alone.
 
-use std::time::Duration;
-
 use domain::stamp::Stamp;
 
 use super::owners::LIMIT;
-use super::row::stamp;
+use super::row::{SWEEP_GRACE, stamp};
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
-/// A stamp that is still pending so long after it was due, and after it came, may be looked after by the sweeper.
-pub const SWEEP_GRACE: Duration = Duration::from_secs(30);
 /// How often a stamp is swept: what was lost twice is lost for a reason that a third record does not mend.
 const SWEEPS: i32 = 2;
 /// Overdue rows that are looked at in one sweep: a second's work. While the outbox has more of them to publish,

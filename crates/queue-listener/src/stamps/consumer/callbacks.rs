@@ -13,8 +13,9 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::group::member::{Standstill, commit};
+use crate::group::member::commit;
 use crate::group::recreated::FirstReads;
+use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
 use crate::stamps::control::Control;
 
@@ -35,7 +36,7 @@ pub(super) struct ConsumerState {
     pub(super) control: UnboundedSender<Control>,
     pub(super) joined: Arc<AtomicBool>,
     pub(super) metrics: ListenerMetrics,
-    pub(super) standstill: Standstill,
+    pub(super) undecodable: UndecodableBatch,
     reader: Mutex<Reader>,
     first_reads: Mutex<FirstReads>,
     /// Partitions that are to be read from their start.
@@ -58,7 +59,7 @@ impl ConsumerState {
             topic: topic.to_owned(),
             control,
             joined,
-            standstill: Standstill::new(metrics.unreadable.clone()),
+            undecodable: UndecodableBatch::new(metrics.unreadable.clone()),
             metrics,
             reader: Mutex::default(),
             first_reads: Mutex::default(),
@@ -105,7 +106,7 @@ impl ConsumerState {
             tracing::warn!(
                 partition,
                 offset,
-                "offsets start again: the log was truncated, or the topic made again"
+                "offsets start again: the log was truncated, or the topic deleted and recreated"
             );
         }
         if is_first || goes_back {

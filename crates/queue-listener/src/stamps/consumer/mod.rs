@@ -225,7 +225,7 @@ impl StampPoller {
                 }
             }
             self.rewind();
-            self.clients.shared.standstill.forget_old();
+            self.clients.shared.undecodable.forget_old();
             let mut chunk = Chunk { records: Vec::new(), ends: Vec::new() };
             self.fetch(POLL, &mut chunk);
             let nothing = chunk.records.is_empty() && chunk.ends.is_empty();
@@ -264,7 +264,7 @@ impl StampPoller {
         Ok(Self { clients, watched, current, fetched, clock, stopped, last, runtime })
     }
 
-    /// Goes back to the start of partitions that were made again; their lower offsets begin a new lap.
+    /// Goes back to the start of partitions that were recreated; their lower offsets begin a new lap.
     fn rewind(&self) {
         for partition in self.clients.shared.take_rewound() {
             if let Err(error) = self.client().seek(self.topic(), partition, Offset::Beginning, SEEK_LIMIT) {
@@ -305,7 +305,7 @@ impl StampPoller {
                     let end = shared.reader().reached_end(partition, shared.elapsed());
                     chunk.ends.extend(end);
                 }
-                Some(Err(error)) => self.clients.shared.standstill.report(&error),
+                Some(Err(error)) => self.clients.shared.undecodable.report(&error),
             }
             if chunk.records.len() >= CHUNK_RECORDS || bytes >= CHUNK_BYTES {
                 return;

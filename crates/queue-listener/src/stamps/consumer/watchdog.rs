@@ -4,7 +4,7 @@
 //! state are a pause that outlives its rebalance and a fetch that is never sent again (librdkafka #4637, #5591;
 //! rust-rdkafka #840).
 //!
-//! A topic that was *made again* under the same name is read from its start.
+//! A topic that was *recreated* under the same name is read from its start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -51,14 +51,16 @@ impl Watchdog {
         // otherwise sleep through its heartbeats after that clock was set back.
         let _awake = client.assignment();
         let shared = &client.context().shared;
-        let Findings { made_again, raised } =
-            recreated::find(client, &self.kafka, shared.first_reads().all());
+        let Findings { recreated, raised } = recreated::find(client, &self.kafka, shared.first_reads().all());
         for first in raised {
             shared.first_reads().remember(first);
         }
-        for first in made_again {
+        for first in recreated {
             let partition = first.coordinates.partition;
-            tracing::warn!(partition, "the topic was made again; the partition is read from its start");
+            tracing::warn!(
+                partition,
+                "the topic was deleted and recreated; the partition is read from its start"
+            );
             shared.rewind(partition);
         }
         let silent = silent(client, shared, self.silence);
@@ -76,8 +78,8 @@ impl Watchdog {
 
 /// The partitions that have records which don't come.
 pub(super) fn silent(client: &Client, shared: &ConsumerState, silence: Duration) -> Vec<i32> {
-    // A batch that can't be unpacked is silent too, and a fresh client can't unpack it either.
-    if shared.standstill.is_on() {
+    // A batch that can't be decoded is silent too, and a fresh client can't decode it either.
+    if shared.undecodable.is_on() {
         return Vec::new();
     }
     let suspects = shared.reader().suspects(silence, shared.elapsed());

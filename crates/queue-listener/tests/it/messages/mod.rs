@@ -2,8 +2,8 @@
 //! each test looks only at its own.
 
 mod loads;
-mod made_again;
 mod outages;
+mod recreated;
 
 use std::time::{Duration, Instant};
 

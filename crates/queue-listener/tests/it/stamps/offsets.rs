@@ -95,7 +95,7 @@ async fn after_partitions_were_paused_for_a_lock_everything_is_read_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_of_the_records_of_a_topic_that_was_made_again_is_taken_for_an_old_one() {
+async fn none_of_the_records_of_a_topic_that_was_recreated_is_taken_for_an_old_one() {
     let world = World::new(1).await;
     let now = world.minutes_ago(0.0).await;
     let listener = world.listen(&[]);
@@ -120,7 +120,7 @@ async fn none_of_the_records_of_a_topic_that_was_made_again_is_taken_for_an_old_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_that_is_attached_while_its_topic_is_made_again_reads_the_new_one_from_its_start() {
+async fn a_listener_that_is_attached_while_its_topic_is_recreated_reads_the_new_one_from_its_start() {
     let world = World::new(1).await;
     let now = world.minutes_ago(0.0).await;
     let listener = world.listen(&[]);

@@ -271,16 +271,16 @@ async fn a_header_whose_very_name_is_no_text_is_no_end_of_the_listener() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_cannot_be_unpacked_stops_its_partition_and_says_so_until_the_offset_is_moved() {
+async fn a_batch_that_cannot_be_decoded_stops_its_partition_and_says_so_until_the_offset_is_moved() {
     let world = World::with_settings(&[("max.message.bytes", "4000000")]).await;
     world.topic.send_stamp("before", 0, "2026-01-01T00:00:00Z");
-    // More than librdkafka unpacks: its receive.message.max.bytes is 100,000,000.
+    // More than librdkafka decodes: its receive.message.max.bytes is 100,000,000.
     world.topic.send_compressed(TEXT_KEY, &vec![b'0'; 101 << 20]);
     world.topic.send_stamp("after", 0, "2026-01-01T00:00:00Z");
     world.topic.flush();
     let listener = world.listen(&[]);
     world.processed(1).await;
-    let stands_still = |text: &String| text.contains("can't be unpacked");
+    let stands_still = |text: &String| text.contains("can't be decoded");
     eventually("it is degraded", || listener.get("/readyz"), stands_still).await;
     assert!(listener.get("/metrics").await.contains("queue_listener_unreadable 1"));
     listener.stop().await;

@@ -13,7 +13,7 @@ use crate::harness::World;
 use crate::tokens::SECRET;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_again_is_read_from_its_start() {
+async fn a_topic_that_was_recreated_is_read_from_its_start() {
     let world = World::new().await;
     let api = world.serve(&KEY).await;
     // As long as the old one or longer, and shorter.
@@ -34,7 +34,7 @@ async fn a_topic_that_was_made_again_is_read_from_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_deleted_is_made_again_by_the_next_message() {
+async fn a_topic_that_was_deleted_is_recreated_by_the_next_message() {
     let (world, user) = (World::new().await, User::new());
     let api = world.serve(&KEY).await;
     let message = json!({"subject": "s", "body": "b"});

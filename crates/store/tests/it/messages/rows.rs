@@ -68,7 +68,7 @@ async fn only_new_records_are_returned_in_the_order_of_their_coordinates() {
     let mut again = message(user, 1);
     again.coordinates.timestamp += 1;
     let again = store(&pool, [&again], NO_LETTERS).await.expect("stored");
-    assert_eq!(offsets(&again), [1], "with another timestamp it is a record of a topic that was made again");
+    assert_eq!(offsets(&again), [1], "with another timestamp it is a record of a topic that was recreated");
     assert_eq!(database.number("SELECT count(*) FROM messages").await, 7);
 }
 
@@ -178,7 +178,7 @@ async fn the_position_is_the_highest_offset_of_each_partition_with_that_record_s
         ..message(user, offset)
     };
     // Partition 0 ends with a message, 2 with a dead letter, 5 with one that is deleted, 7 holds a dead letter only;
-    // in 9 the topic was made again. What is in between, and other topics, have no rows.
+    // in 9 the topic was deleted and recreated. What is in between, and other topics, have no rows.
     let messages = [
         at(0, 9, 900),
         at(0, 3, 999),

@@ -1,10 +1,10 @@
-//! Users' topics that are deleted and made again under the same name.
+//! Users' topics that are deleted and recreated under the same name.
 
 use crate::harness::World;
 use crate::messages::{User, listen};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_again_while_nobody_listened_is_read_from_its_start() {
+async fn a_topic_that_was_recreated_while_nobody_listened_is_read_from_its_start() {
     let (world, user) = (World::new(1).await, User::new().await);
     let listener = listen(&world, &[]).await;
     user.send_all(["old 1", "old 2"]);
@@ -20,7 +20,7 @@ async fn a_topic_that_was_made_again_while_nobody_listened_is_read_from_its_star
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_that_is_attached_while_a_topic_is_made_again_reads_the_new_one_from_its_start() {
+async fn a_listener_that_is_attached_while_a_topic_is_recreated_reads_the_new_one_from_its_start() {
     let world = World::new(1).await;
     let listener = listen(&world, &[]).await;
     // Fewer records than before, as many, and more.
