@@ -175,13 +175,12 @@ command_line() {
   fi 2>/dev/null || true
 }
 
-# wait_for SECONDS CONDITION…: polls CONDITION; 1 when the time is over.
+# wait_for SECONDS CONDITION…: asks for CONDITION until it is true; 1 when the time is over.
 wait_for() {
-  local tries=$(($1 * 10))
+  local end=$((SECONDS + $1))
   shift
   until "$@"; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || return 1
+    [ "$SECONDS" -le "$end" ] || return 1
     sleep 0.1
   done
 }

@@ -166,40 +166,24 @@ stop_service() {
 }
 
 await_service() {
-  wait_for 60 service_is_ready_or_dead "$1"
+  local reason
+  wait_for 60 service_is_ready_or_dead "$1" || true
   service_pid "$1" >/dev/null || give_up "$1" "$1"
-  service_is_ready "$1" || {
+  reason=$(service_is_ready "$1") || {
     tail -n 20 "$dir/log/$1.log" >&2
-    die "$1 runs, but http://$(reachable "$(admin_addr "$1")")/readyz says: $(readiness "$1"); the end of $dir/log/$1.log is above"
+    die "$1 runs, but is not ready: $reason; the end of $dir/log/$1.log is above"
   }
 }
 
-service_is_ready() { case $(readiness "$1") in 200*) ;; *) return 1 ;; esac; }
-
 service_is_ready_or_dead() {
-  service_is_ready "$1" || { [ -f "$dir/run/$1.pid" ] && ! service_pid "$1" >/dev/null; }
+  service_is_ready "$1" >/dev/null || { [ -f "$dir/run/$1.pid" ] && ! service_pid "$1" >/dev/null; }
 }
 
-# readiness SERVICE: the status and body of /readyz in one line, by bash alone.
-readiness() {
-  local addr host line status='' body='' in_body=''
-  addr=$(reachable "$(admin_addr "$1")")
-  host=${addr%:*} host=${host#[} host=${host%]}
-  {
-    printf 'GET /readyz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$addr" >&3
-    while read -r -t 5 line <&3 || [ -n "$line" ]; do
-      line=${line%$'\r'}
-      if [ -z "$status" ]; then
-        status=${line#* }
-      elif [ -n "$in_body" ]; then
-        body="$body $line"
-      elif [ -z "$line" ]; then
-        in_body=yes
-      fi
-      line=
-    done
-  } 2>/dev/null 3<>"/dev/tcp/$host/${addr##*:}" || true
-  echo "${status:-no answer}$body"
+# service_is_ready SERVICE: prints why not.
+service_is_ready() {
+  local binary
+  binary=$(runnable "$1")
+  as_server env ADMIN_ADDR="$(admin_addr "$1")" "$binary" healthcheck 2>&1 | sed 's/^error: //'
 }
 
 # The addresses and the key, as NAME=value lines.
