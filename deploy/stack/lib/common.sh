@@ -82,28 +82,26 @@ make_places() {
 
 # One command at a time in a checkout; two `cargo test` may ask for the test stack at once.
 lock() {
-  mkdir -p "$root/.stack" 2>/dev/null
-  if [ ! -w "$root/.stack" ]; then
-    local place=$root/.stack
+  local place=$root/.stack
+  mkdir -p "$place" 2>/dev/null || true
+  if [ ! -w "$place" ]; then
     [ -e "$place" ] || place=$root
     die "can't write to $place, which belongs to '$(ls -ld "$place" | awk '{print $3}')': run this as that user"
   fi
+  exec 9>"$place/lock"
+  lock_opened -n && return
+  say "waiting for another stack command in this checkout…"
+  lock_opened || die "can't lock $place/lock"
+}
+
+# lock_opened [-n]: the lock of file 9, which ends with whoever has it open; with -n only if it is free.
+lock_opened() {
   if has flock; then
-    exec 9>"$root/.stack/lock"
-    flock -n 9 && return
-    say "waiting for another stack command in this checkout…"
-    flock 9
-    return
+    flock "$@" 9
+  else
+    # macOS has perl instead. LOCK_EX is 2, LOCK_NB is 4.
+    perl -e 'open(my $file, ">&=9") or die; exit !flock($file, 2 | 4 * @ARGV)' -- "$@"
   fi
-  local held=$root/.stack/lock.d holder told=
-  until mkdir "$held" 2>/dev/null; do
-    [ -n "$told" ] || say "waiting for another stack command in this checkout (which holds $held)…"
-    told=yes
-    holder=$(cat "$held/pid" 2>/dev/null || true)
-    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then rm -rf "$held"; else sleep 0.2; fi
-  done
-  echo $$ >"$held/pid"
-  trap 'rm -rf "$root/.stack/lock.d"' EXIT
 }
 
 # --- Secrets ---------------------------------------------------------------------------------------------
