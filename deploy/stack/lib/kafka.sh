@@ -90,44 +90,20 @@ kafka_is_up_or_dead() {
 stop_kafka() { stop_daemon "Kafka of the $name stack" TERM 30 KILL kafka_pid; }
 
 write_kafka_properties() {
-  local port controller proxied='' proxy='' protocol=''
+  local port controller proxied='' proxy=''
   port=$(kafka_port)
   controller=$(controller_port)
   if [ "$name" = test ]; then
     proxied=,PROXIED://127.0.0.1:$(proxied_port)
     proxy=,PROXIED://127.0.0.1:$(proxy_port)
-    protocol=,PROXIED:PLAINTEXT
   fi
-  cat >"$dir/kafka/server.properties" <<PROPERTIES
+  cat "$here/kafka.properties" - >"$dir/kafka/server.properties" <<PROPERTIES
+
 # Written by every start of the stack.
-node.id=1
-process.roles=broker,controller
 controller.quorum.voters=1@127.0.0.1:$controller
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller$proxied
 advertised.listeners=PLAINTEXT://127.0.0.1:$port$proxy
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocol
 log.dirs=$dir/kafka/data
-
-# The services make their topics themselves; a misspelt name must not become one.
-auto.create.topics.enable=false
-delete.topic.enable=true
-num.partitions=1
-group.initial.rebalance.delay.ms=0
-
-# A killed broker is let in again only when its old session is over (9 s by default).
-broker.session.timeout.ms=5000
-broker.heartbeat.interval.ms=1000
-
-# One node: nothing has a second copy.
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=10
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=10
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=10
 PROPERTIES
 }
 
