@@ -1,23 +1,36 @@
 # shellcheck shell=bash
-# What every command of `stack` needs: messages, places, the user of the daemons, the lock, pid files, ports.
+# What the programs of this folder share: messages, places, the user of the daemons, the lock, pid files, ports.
 # Works with bash 3.2, which macOS still ships.
+
+root=$(cd "$here/../.." && pwd -P)
 
 # Progress goes to stderr: stdout belongs to whoever reads `stack env`.
 say() { printf '%s\n' "$*" >&2; }
-die() { printf 'stack: %s\n' "$*" >&2; exit 1; }
+die() { say "${0##*/}: $*"; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
+not() { ! "$@" >/dev/null; }
+
+# wait_for SECONDS CONDITION…: asks for CONDITION until it is true; 1 when the time is over.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -le "$end" ] || return 1
+    sleep 0.1
+  done
+}
 
 # --- Places ----------------------------------------------------------------------------------------------
 
 # Sets `name` (main, test or none), `base` (where stacks and downloads live), `dir` (this stack's own folder),
 # `server_user` (empty, or whom root hands the daemons to) and `as_user` (the words before a daemon's command).
 use_stack() {
+  local elsewhere
   name=$1
   server_user=
   [ "$(id -u)" != 0 ] || server_user=$(unprivileged_user)
   base=$root/.stack
   if [ -f "$base/location" ]; then
-    local elsewhere
     read -r elsewhere <"$base/location" || true
     if [ ! -d "$elsewhere" ]; then
       say "note: $elsewhere, where the stacks were kept, is gone; starting afresh"
@@ -29,10 +42,6 @@ use_stack() {
       die "$elsewhere, where the stacks are kept, does not belong to '$(id -un)': run this as its owner, or remove $base/location to start afresh"
     fi
   fi
-  set_dir
-}
-
-set_dir() {
   dir=$base/$name
   as_user=(env)
   [ -n "$server_user" ] || return 0
@@ -49,29 +58,35 @@ set_dir() {
 # The owner of the checkout if that is an ordinary user that this machine knows, else nobody.
 unprivileged_user() {
   local uid
-  uid=$(ls -ldn "$root" | awk '{print $3}')
+  uid=$(owner -n "$root")
   if [ "$uid" != 0 ] && id -un "$uid" 2>/dev/null; then return; fi
   echo nobody
+}
+
+# owner [-n] FILE: who owns it; with -n the number.
+owner() {
+  # shellcheck disable=SC2012 # `stat` takes other options on macOS, and the owner stands before any name.
+  ls -ld "$@" | awk '{print $3}'
 }
 
 as_server() { "${as_user[@]}" "$@"; }
 
 # Makes this stack's folders; in a temporary folder where the servers' user can't reach the checkout.
 make_places() {
+  local parent sub
   chmod 755 "$root/.stack"
   if [ -n "$server_user" ] && ! as_server test -x "$base"; then
     # Rather /var/tmp than /tmp: it outlives a restart of the machine.
-    local parent=${STACK_TMPDIR:-/var/tmp}
+    parent=${STACK_TMPDIR:-/var/tmp}
     [ -w "$parent" ] || parent=${TMPDIR:-/tmp}
     base=$(mktemp -d "$parent/stamp-stack.XXXXXX")
     chmod 755 "$base"
     printf '%s\n' "$base" >"$root/.stack/location"
-    set_dir
+    use_stack "$name"
     say "the servers' user '$server_user' can't reach $root: data and logs are in $base"
   fi
   mkdir -p "$base/cache"
   chmod 755 "$base/cache"
-  local sub
   for sub in "" /log /run /secrets /tmp /kafka /postgres; do
     [ -d "$dir$sub" ] && continue
     mkdir "$dir$sub"
@@ -86,7 +101,7 @@ lock() {
   mkdir -p "$place" 2>/dev/null || true
   if [ ! -w "$place" ]; then
     [ -e "$place" ] || place=$root
-    die "can't write to $place, which belongs to '$(ls -ld "$place" | awk '{print $3}')': run this as that user"
+    die "can't write to $place, which belongs to '$(owner "$place")': run this as that user"
   fi
   exec 9>"$place/lock"
   lock_opened -n && return
@@ -103,8 +118,6 @@ lock_opened() {
     perl -e 'open(my $file, ">&=9") or die; exit !flock($file, 2 | 4 * @ARGV)' -- "$@"
   fi
 }
-
-# --- Secrets ---------------------------------------------------------------------------------------------
 
 # secret NAME: prints it; made once, kept with the stack's data, readable by the servers' user only.
 secret() {
@@ -129,9 +142,9 @@ start_daemon() {
     exec </dev/null >>"$dir/log/$what.log" 2>&1
     close_inherited
     # Without setsid (macOS): a process group of its own keeps Ctrl-C away, nohup the end of the terminal.
-    has setsid || { set -m; detach=nohup; }
+    has setsid || { set -m && detach="nohup"; }
     # The pid is written from inside, whatever forks on the way there. Kafka holds many files open.
-    # shellcheck disable=SC2016
+    # shellcheck disable=SC2016 # The inner shell expands these.
     "${as_user[@]}" "$detach" sh -c '
       ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
       echo $$ >"$0"
@@ -158,11 +171,9 @@ rotate_log() {
 # crash or a restart of the machine the number may be anybody's.
 pid_in() {
   local pid=
-  [ -f "$1" ] && read -r pid <"$1" || [ -n "$pid" ] || return 1
-  case $(command_line "$pid") in
-    *"$2"*) echo "$pid" ;;
-    *) return 1 ;;
-  esac
+  [ ! -f "$1" ] || read -r pid <"$1" || true
+  [ -n "$pid" ] || return 1
+  [[ $(command_line "$pid") == *"$2"* ]] && echo "$pid"
 }
 
 command_line() {
@@ -173,15 +184,16 @@ command_line() {
   fi 2>/dev/null || true
 }
 
-# wait_for SECONDS CONDITION…: asks for CONDITION until it is true; 1 when the time is over.
-wait_for() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ "$SECONDS" -le "$end" ] || return 1
-    sleep 0.1
-  done
+# await WHAT SECONDS READY PID: waits for what start_daemon has started until `READY WHAT` is true, which may print
+# why it is not. Gives up when the time is over, or when `PID WHAT` prints no pid any more.
+await() {
+  local reason
+  wait_for "$2" ready_or_dead "$@" || true
+  "$4" "$1" >/dev/null || give_up "$1" "$1 did not start"
+  reason=$("$3" "$1") || give_up "$1" "$1 runs, but is not ready: ${reason:-no answer}"
 }
+
+ready_or_dead() { "$3" "$1" >/dev/null || { [ -f "$dir/run/$1.pid" ] && not "$4" "$1"; }; }
 
 # stop_daemon LABEL SIGNAL SECONDS LAST_SIGNAL RUNNING…: RUNNING prints the pid while it runs. The signal is
 # sent as the daemons' user, so a wrong pid can hurt nobody else.
@@ -197,15 +209,24 @@ stop_daemon() {
   wait_for 10 not "$@" || die "$label (pid $pid) can't be stopped; see $dir/log"
 }
 
-not() { ! "$@" >/dev/null; }
-
-# give_up LABEL WHAT: ends with the tail of WHAT's log, which is where the reason is.
+# give_up WHAT MESSAGE: ends with the tail of WHAT's log, which is where the reason is.
 give_up() {
-  tail -n 20 "$dir/log/$2.log" >&2 2>/dev/null || true
-  die "$1 did not start; the end of $dir/log/$2.log is above"
+  tail -n 20 "$dir/log/$1.log" >&2 2>/dev/null || true
+  die "$2; the end of $dir/log/$1.log is above"
 }
 
 # --- Ports -----------------------------------------------------------------------------------------------
+
+# port_variable WHAT: the name of the variable that sets this stack's port of WHAT.
+port_variable() { if [ "$name" = test ]; then echo "STACK_TEST_$1_PORT"; else echo "STACK_$1_PORT"; fi; }
+
+# own_port WHAT DEFAULT: the port that WHAT gets. The test stack's defaults are 10000 above the others.
+own_port() {
+  local variable default=$2
+  variable=$(port_variable "$1")
+  [ "$name" != test ] || default=$((default + 10000))
+  echo "${!variable:-$default}"
+}
 
 answers() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 

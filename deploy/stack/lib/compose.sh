@@ -2,23 +2,17 @@
 # The Compose way of what `stack` does for the embedded one. Services of docker-compose.yml: postgres, kafka,
 # stamp-api, queue-listener.
 
-compose_file=$root/docker-compose.yml
-
 # Whether a Docker engine answers; one that is wedged must not hang `make`.
 docker_answers() {
-  local pid tries=50
-  command -v docker >/dev/null 2>&1 || return 1
+  local pid
+  has docker || return 1
   docker info >/dev/null 2>&1 &
   pid=$!
-  while kill -0 "$pid" 2>/dev/null; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || { kill "$pid" 2>/dev/null; return 1; }
-    sleep 0.1
-  done
+  wait_for 5 not kill -0 "$pid" 2>/dev/null || { kill "$pid" && return 1; }
   wait "$pid" && docker compose version >/dev/null 2>&1
 }
 
-compose() { docker compose -f "$compose_file" "$@"; }
+compose() { docker compose -f "$root/docker-compose.yml" "$@"; }
 
 compose_up() {
   local since
@@ -29,12 +23,6 @@ compose_up() {
   compose logs --no-color --since "$since" --tail 5 migrate stamp-api queue-listener >&2 || true
   die "the Compose stack did not start: see Docker's message above, and 'make logs' for the rest of the logs"
 }
-
-# With --remove-orphans: what `make listener` started and left behind would hold the network.
-compose_down() { compose down --remove-orphans ${1:+--volumes}; }
-
-# A program that reads the logs gets an end, a person sees them grow.
-compose_logs() { if [ -t 1 ]; then compose logs --tail 20 --follow; else compose logs --tail 20; fi; }
 
 # Its admin address is a free port of this machine, as every replica's is.
 compose_listener() {
@@ -57,12 +45,9 @@ compose_listener() {
   return "$code"
 }
 
-# In the container, which has the secret, the audience and the issuer.
-compose_token() { compose exec -T stamp-api /usr/local/bin/stamp-api token "$@"; }
-
 # secret_in SERVICE NAME: what the container of SERVICE has as NAME or in the file that NAME_FILE names.
 secret_in() {
-  # shellcheck disable=SC2016
+  # shellcheck disable=SC2016 # The container's shell expands these.
   compose exec -T "$1" sh -c 'value=$(printenv "$1") && [ -n "$value" ] && echo "$value" || cat "$(printenv "$1_FILE")"' sh "$2" 2>/dev/null
 }
 

@@ -1,21 +1,23 @@
 # shellcheck shell=bash
-# Downloads, by Maven and as the calling user, into $base/cache. A folder there is complete or absent.
+# Downloads by Maven, as the calling user. A folder that was fetched is complete or absent.
 
 version_of() { sed -n "s:.*<$1.version>\(.*\)</$1.version>.*:\1:p" "$here/pom.xml"; }
 
-need_maven() {
-  has mvn || die "needs Maven (mvn) to fetch $1: install it (Debian: apt-get install maven; macOS: brew install maven)"
-}
-
-# maven WHAT ARGS…: its output matters only when it fails.
-maven() {
-  local what=$1 log=$base/cache/maven.log
-  shift
+# fetch WHAT FOLDER GOAL…: what GOAL of Maven's dependency plugin copies or unpacks. Maven's output matters only
+# when it fails.
+fetch() {
+  local what=$1 folder=$2 log=${2%/*}/maven.log
+  shift 2
+  has mvn || die "needs Maven (mvn) to fetch $what: install it (Debian: apt-get install maven; macOS: brew install maven)"
+  say "fetching $what by Maven…"
+  rm -rf "$folder.new"
   # -C: a wrong checksum is an error.
-  mvn -B -q -C -f "$here/pom.xml" "$@" >"$log" 2>&1 || {
+  mvn -B -q -C -f "$here/pom.xml" "$@" -Doutput="$folder.new" -DoutputDirectory="$folder.new" >"$log" 2>&1 || {
     cat "$log" >&2
     die "Maven could not fetch $what; its message is above (a proxy or a mirror belongs in ~/.m2/settings.xml)"
   }
+  chmod -R a+rX "$folder.new"
+  mv "$folder.new" "$folder"
 }
 
 # Sets `jars`, the folder of Kafka's jars.
@@ -23,51 +25,40 @@ fetch_kafka() {
   local version
   version=$(version_of kafka)
   jars=$base/cache/kafka-$version
-  [ ! -d "$jars" ] || return 0
-  need_maven "Apache Kafka $version"
-  say "fetching Apache Kafka $version by Maven (93 jars, 54 MB)…"
-  rm -rf "$jars.new"
-  maven "Apache Kafka $version" dependency:copy-dependencies -Doutput="$jars.new" -DoutputDirectory="$jars.new" \
-    -DincludeScope=runtime
-  chmod -R a+rX "$jars.new"
-  mv "$jars.new" "$jars"
+  [ -d "$jars" ] || fetch "Apache Kafka $version (93 jars, 54 MB)" "$jars" \
+    dependency:copy-dependencies -DincludeScope=runtime
 }
 
-fetched_postgres_bin() { echo "$base/cache/postgres-$(version_of postgres)/bin"; }
+fetched_postgres() { echo "$base/cache/postgres-$(version_of postgres)"; }
 
 fetch_postgres() {
-  local version place platform archive
+  local version folder platform archive
   version=$(version_of postgres)
-  place=$base/cache/postgres-$version
-  [ ! -d "$place" ] || return 0
+  folder=$(fetched_postgres)
+  [ ! -d "$folder" ] || return 0
+  [ -n "${STACK_POSTGRES_BIN:-}" ] || say "this machine has no PostgreSQL of its own that would do"
   platform=$(postgres_platform)
-  need_maven "PostgreSQL $version, as none of 14 or newer was found"
   has xz || [ "$(uname -s)" = Darwin ] || die "needs xz to unpack PostgreSQL: install it (Debian: apt-get install xz-utils), or install PostgreSQL 14 or newer itself"
-  say "fetching PostgreSQL $version for $platform by Maven…"
-  rm -rf "$place.new" "$place.jar"
-  maven "PostgreSQL $version for $platform" dependency:unpack \
-    -Doutput="$place.jar" -DoutputDirectory="$place.jar" \
-    -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-$platform:$version:jar"
-  mkdir "$place.new"
-  for archive in "$place.jar"/*.txz; do tar -xJf "$archive" -C "$place.new"; done
-  rm -rf "$place.jar"
-  chmod -R a+rX "$place.new"
-  mv "$place.new" "$place"
+  rm -rf "$folder.jar" "$folder.new"
+  fetch "PostgreSQL $version for $platform" "$folder.jar" \
+    dependency:unpack -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-$platform:$version:jar"
+  mkdir "$folder.new"
+  for archive in "$folder.jar"/*.txz; do tar -xJf "$archive" -C "$folder.new"; done
+  rm -rf "$folder.jar"
+  chmod -R a+rX "$folder.new"
+  mv "$folder.new" "$folder"
 }
 
 # The platform as the artifacts name it.
 postgres_platform() {
-  local os arch libc=
-  case $(uname -s) in
-    Linux) os=linux ;;
-    Darwin) os=darwin ;;
-    *) die "there are no PostgreSQL binaries for $(uname -s): install PostgreSQL 14 or newer and set STACK_POSTGRES_BIN to its bin folder" ;;
+  local libc=
+  if [ "$(uname -s)" = Linux ] && ldd --version 2>&1 | grep -qi musl; then libc=-alpine; fi
+  case $(uname -sm) in
+    'Linux x86_64') echo "linux-amd64$libc" ;;
+    'Linux aarch64') echo "linux-arm64v8$libc" ;;
+    'Linux ppc64le') echo "linux-ppc64le$libc" ;;
+    'Darwin x86_64') echo darwin-amd64 ;;
+    'Darwin arm64') echo darwin-arm64v8 ;;
+    *) die "there are no PostgreSQL binaries for $(uname -sm): install PostgreSQL 14 or newer and set STACK_POSTGRES_BIN to its bin folder" ;;
   esac
-  case $(uname -m) in
-    x86_64 | amd64) arch=amd64 ;;
-    aarch64 | arm64) arch=arm64v8 ;;
-    *) arch=$(uname -m) ;;
-  esac
-  if [ "$os" = linux ] && ldd --version 2>&1 | grep -qi musl; then libc=-alpine; fi
-  echo "$os-$arch$libc"
 }
