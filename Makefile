@@ -46,7 +46,8 @@ mutants: ## Break the heart in every known way and see the simulator find it
 fmt: ## Format the code
 	cargo fmt --all
 
-lint: ## Check format, clippy and rustdoc; a warning is an error
+lint: ## Check format, clippy, rustdoc and shell scripts; a warning is an error
+	deploy/stack/shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
