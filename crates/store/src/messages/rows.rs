@@ -1,4 +1,4 @@
-//! Messages to users: storing what was read from Kafka, and the user's inbox and trash ([`inbox`]).
+//! Storing messages with the dead letters of their chunk, and how far a topic is stored.
 
 use std::time::Duration;
 

@@ -7,8 +7,9 @@
 //! A second, smaller machine is the [`Reader`](reader::Reader), which lives on the thread that polls: it names
 //! assignments, guards commits, and tells when a client has to be given up.
 //!
-//! Work is named by an [`Assignment`], a partition together with the number of its assignment. A partition that is
-//! taken away and comes back is another assignment, and what was begun under the first moves nothing in the second.
+//! Work is named by an [`Assignment`](super::assignment::Assignment), a partition together with the number of its
+//! assignment. A partition that is taken away and comes back is another assignment, and what was begun under the first
+//! moves nothing in the second.
 
 mod backlog;
 mod event;

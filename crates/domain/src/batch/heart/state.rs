@@ -90,7 +90,7 @@ impl<X> Heart<X> {
         }
     }
 
-    /// When a step with [`Event::Time`] is due, if nothing else happens before.
+    /// When a step with [`Event::Time`](super::Event::Time) is due, if nothing else happens before.
     pub fn wake(&self) -> Wake {
         self.wake
     }
