@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::ListenerMetrics;
 use crate::stall::InProgress;
-use crate::stamps::consumer::OffsetCommitter;
+use crate::stamps::consumer::clients::OffsetCommitter;
 use crate::stamps::control::Control;
 use crate::stamps::poisoned::Poisoned;
 use crate::stamps::record::Other;

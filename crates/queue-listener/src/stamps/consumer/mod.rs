@@ -4,15 +4,15 @@
 //! but, for a bounded time, the shell: with the channel full it pauses its partitions and goes on polling.
 
 mod callbacks;
+pub(super) mod clients;
 #[cfg(test)]
 mod tests;
 mod watchdog;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use domain::batch::assignment::Commit;
 use domain::batch::heart::{Chunk, Record};
 use domain::record::KafkaRecord;
@@ -25,10 +25,9 @@ use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
 use self::callbacks::{ConsumerState, StampCallbacks};
-use self::watchdog::Watchdog;
-
+use self::clients::{Clients, CurrentClient, OffsetCommitter, Watched};
 use crate::group::member::{
-    CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, commit, member,
+    CHUNK_BYTES, CHUNK_RECORDS, CLOSE_PATIENCE, PATIENCE, POLL, Pause, SEEK_LIMIT, commit,
 };
 use crate::metrics::ListenerMetrics;
 use crate::stamps::control::Control;
@@ -41,23 +40,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Consumer {
     stop: mpsc::Sender<Vec<Commit>>,
     ended: oneshot::Receiver<()>,
-}
-
-/// Commits offsets for a running consumer.
-pub(crate) struct OffsetCommitter(CurrentClient);
-
-/// The client that is in use; a fresh one may take its place.
-#[derive(Clone, Default)]
-struct CurrentClient(Arc<Mutex<Weak<BaseConsumer<StampCallbacks>>>>);
-
-impl CurrentClient {
-    fn get(&self) -> Option<Arc<BaseConsumer<StampCallbacks>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
-    }
-
-    fn set(&self, client: &Arc<BaseConsumer<StampCallbacks>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(client);
-    }
 }
 
 /// What the poll thread works with.
@@ -117,86 +99,6 @@ impl Consumer {
         if tokio::time::timeout(CLOSE_PATIENCE.min(patience), self.ended).await.is_err() {
             tracing::warn!("the group was not left in time; its broker will notice");
         }
-    }
-}
-
-impl OffsetCommitter {
-    /// Commits what is still ours without waiting; what fails shows in [`Control::Known`].
-    pub(crate) fn commit(&self, commits: &[Commit]) {
-        if let Some(client) = self.0.get() {
-            let shared = &client.context().shared;
-            // The lock lasts until the commit is sent: a rebalance that takes a partition away comes before or after.
-            let reader = shared.reader();
-            commit(&client, &shared.offsets(&reader.still_ours(commits)), CommitMode::Async);
-        }
-    }
-}
-
-/// Makes the clients, one after the other.
-struct Clients {
-    kafka: KafkaSettings,
-    group_id: String,
-    shared: Arc<ConsumerState>,
-    silence: Duration,
-}
-
-/// A client that is looked after.
-struct Watched {
-    client: Arc<BaseConsumer<StampCallbacks>>,
-    /// Set by the watchdog: nothing more is to be expected of this client.
-    stuck: Arc<AtomicBool>,
-}
-
-impl Clients {
-    /// Subscribes with a new client.
-    fn connect(&self) -> anyhow::Result<Watched> {
-        const DEFAULTS: [(&str, &str); 7] = [
-            // What a killed listener had waits for so long. It is the least that brokers allow unless they are told to.
-            ("session.timeout.ms", "6000"),
-            // Members learn of a rebalance by their heartbeats, and each of its two rounds waits for all of them.
-            ("heartbeat.interval.ms", "500"),
-            // The default of a second halves the rate once the local queue has been full.
-            ("fetch.queue.backoff.ms", "10"),
-            // Bounds how long a backlog's last records wait for the word that there are no more.
-            ("fetch.wait.max.ms", "100"),
-            // A pause throws away what is fetched ahead: a few chunks keep the reading going, and more would be fetched
-            // again and again. The first is for each partition, the second for the client, the third for one answer's
-            // share of a partition.
-            ("queued.min.messages", "4000"),
-            ("queued.max.messages.kbytes", "4096"),
-            ("fetch.message.max.bytes", "262144"),
-        ];
-        let client: BaseConsumer<StampCallbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
-            .set("enable.partition.eof", "true")
-            .set("statistics.interval.ms", "2000")
-            .create_with_context(StampCallbacks::new(Arc::clone(&self.shared)))
-            .context("the Kafka consumer can't be made")?;
-        client.subscribe(&[&self.shared.topic])?;
-        let (client, stuck) = (Arc::new(client), Arc::new(AtomicBool::new(false)));
-        let watchdog = Watchdog { kafka: self.kafka.client_config(), silence: self.silence };
-        tokio::spawn(watchdog.watch(Arc::downgrade(&client), Arc::clone(&stuck)));
-        Ok(Watched { client, stuck })
-    }
-}
-
-impl Watched {
-    /// Leaves the group, which calls back to give the partitions back. A client that hangs is left to itself after
-    /// a few seconds.
-    fn close(self, shared: &ConsumerState) {
-        let (sender, closed) = mpsc::channel();
-        let client = Arc::clone(&self.client);
-        drop(self);
-        let context = Arc::clone(client.context());
-        // Dropping the client leaves the group, and may block.
-        let closing = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
-            drop(client);
-            let _nobody_waits = sender.send(());
-        });
-        if closing.is_err() || closed.recv_timeout(CLOSE_PATIENCE).is_err() {
-            tracing::warn!("the group was not left in time; its broker will notice");
-        }
-        context.replaced.store(true, Ordering::Release);
-        shared.lose_everything();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod outages;
+mod paths;
 mod topics;
 
 use domain::message::Message;

@@ -4,16 +4,19 @@
 //! listener asks: is this id known, who is due next, who came first. A waiting message with an id of 36
 //! characters costs about 140 bytes in all, so that a million of them stay below 150 MB.
 
+mod slot;
+
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
+use self::slot::{Due, NONE, Slot};
 use super::assignment::Position;
 use super::policy::Waiting;
-use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
+use crate::stamp::{ObjectCid, Stamp};
 
 /// A stamp that was received and is not processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,57 +43,6 @@ pub enum Admission {
     /// One with this `object_cid` is known, but no committed offset waits for it any more: its assignment has ended, or
     /// its record is gone from the log. It carries this position from now on.
     Rehomed,
-}
-
-/// The end of a chain of slots.
-const NONE: u32 = u32::MAX;
-
-/// A message as the slab keeps it: flat, so that a million stay small.
-#[derive(Debug)]
-struct Slot {
-    object_cid: ObjectCid,
-    /// Microseconds since 1970.
-    created: i64,
-    offset: i64,
-    partition: i32,
-    lap: u32,
-    time_tolerance: TimeTolerance,
-    /// Neighbours in order of arrival, while it waits.
-    earlier: u32,
-    later: u32,
-    taken: bool,
-    doubtful: bool,
-}
-
-impl Slot {
-    /// Microseconds since 1970.
-    fn due(&self) -> i64 {
-        let tolerance = TimeDelta::minutes(i64::from(self.time_tolerance.minutes()));
-        self.created + tolerance.num_microseconds().unwrap_or(i64::MAX)
-    }
-
-    fn position(&self) -> Position {
-        Position { partition: self.partition, lap: self.lap, offset: self.offset }
-    }
-}
-
-/// A due time in microseconds since 1970, and the slot that falls due then: in three words of 32 bits, since a
-/// pair with a 64-bit number would take a third more. The order is that of the times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    high: i32,
-    low: u32,
-    slot: u32,
-}
-
-impl Due {
-    fn new(micros: i64, slot: u32) -> Self {
-        Self { high: (micros >> 32) as i32, low: micros as u32, slot }
-    }
-
-    fn micros(self) -> i64 {
-        i64::from(self.high) << 32 | i64::from(self.low)
-    }
 }
 
 /// The waiting messages and those taken for processing, each `object_cid` once.
@@ -329,6 +281,7 @@ impl PendingSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::TimeTolerance;
 
     fn message(id: &str, offset: i64) -> PendingStamp {
         PendingStamp {
