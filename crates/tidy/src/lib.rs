@@ -5,5 +5,6 @@
 #![allow(clippy::missing_panics_doc, reason = "a failed expectation is a failed test")]
 #![allow(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
+pub mod documents;
 pub mod imports;
 pub mod sources;

@@ -1,3 +1,4 @@
-//! What can drift apart, held together.
+//! What can drift apart, held together. Each test reads files and runs nothing of the project.
 
+mod documents;
 mod house;
