@@ -47,7 +47,7 @@ fn no_files_take_names_from_each_other_in_a_circle() {
     assert!(all.is_empty(), "{all:#?}");
 }
 
-// Break: add `store` to the dependencies of `platform`.
+// Break: add `queue-listener` to the dependencies of `stamp-api`.
 #[test]
 fn crates_depend_downwards_only() {
     for (name, below) in [
