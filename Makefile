@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test chaos simulate mutants fmt lint deny doc help
+.PHONY: up down down-v env status logs listener token test chaos simulate mutants fmt lint deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -54,11 +54,18 @@ lint: ## Check format, clippy, rustdoc and shell scripts; a warning is an error
 
 # Built without optimization that takes a minute or two, once, and the check a second or two either way.
 CARGO_DENY := 0.20.2
-deny: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+deny advisories: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+deny advisories: cargo-deny
 deny: ## Check where the dependencies come from, their licenses, and that none is banned (deny.toml)
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+advisories: ## Check the dependencies for known vulnerabilities; fetches the RustSec database from GitHub
+	cargo deny --locked check --hide-inclusion-graph advisories
+
+.PHONY: cargo-deny
+cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qxF 'cargo-deny $(CARGO_DENY)' || \
 	  CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(CARGO_DENY) --locked --debug --root target/tools
-	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
 doc: ## Build the API documentation of the crates into target/doc
 	cargo doc --workspace --no-deps --locked

@@ -126,11 +126,6 @@ impl ObjectCid {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Returns the owned text.
-    pub fn into_boxed_str(self) -> Box<str> {
-        self.0
-    }
 }
 
 impl fmt::Display for ObjectCid {
