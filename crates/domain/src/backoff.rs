@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// The first pause is half of this at least, and all of it at most.
+/// The longest that the first pause is; the shortest is half of it.
 const FIRST: Duration = Duration::from_millis(50);
-/// What was away is noticed within this when it is back.
+/// The longest that any pause is: what was away is noticed within this time when it is back.
 const CAP: Duration = Duration::from_secs(2);
 
 /// Pauses that grow up to a cap. Each is half to all of a time that doubles, so that many clients do not come back at the
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with short pauses. The same seed gives the same ones.
+    /// Returns pauses that begin short; the same seed gives the same ones.
     pub fn new(seed: u64) -> Self {
         // Spread by the golden ratio, so that small seeds differ soon. Zero is the one state that xorshift never leaves.
         Self { next: FIRST, chance: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }

@@ -24,7 +24,7 @@ impl Listener {
         }
     }
 
-    /// A stamp arrives that was created so many minutes ago.
+    /// Receives a stamp that was created so many minutes ago.
     fn receive(&mut self, id: &str, tolerance: i32, minutes_ago: i64) {
         let stamp = Stamp::new(
             ObjectCid::parse(id).expect("a valid id"),
@@ -41,7 +41,7 @@ impl Listener {
         self.now += TimeDelta::minutes(minutes);
     }
 
-    /// Everything that leaves now, batch by batch.
+    /// Returns everything that leaves now, batch by batch.
     fn leave(&mut self) -> Vec<(Trigger, Vec<String>)> {
         let mut batches = Vec::new();
         while let Decision::Process { trigger, size } =

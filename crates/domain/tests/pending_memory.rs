@@ -1,4 +1,4 @@
-//! What a million waiting messages cost. The figure is read from `/proc`, so it holds for Linux, where the
+//! What a million waiting stamps cost. The figure is read from `/proc`, so it holds for Linux, where the
 //! services run; it has a process of its own because it looks at the whole of one.
 #![cfg(target_os = "linux")]
 

@@ -9,7 +9,7 @@ pub struct Assignment {
     pub number: u32,
 }
 
-/// Where a record was charged. Its lap is never used twice.
+/// The place where a record was charged. A lap is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Kafka's partition number.
@@ -23,7 +23,7 @@ pub struct Position {
 /// An offset to commit for an assignment, or one that is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// On whose behalf.
+    /// The assignment on whose behalf the offset is committed.
     pub assignment: Assignment,
     /// The offset that whoever has the partition next begins with.
     pub offset: i64,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-/// How many messages make a batch: `1 ≤ min ≤ max`.
+/// How many stamps make a batch: `1 ≤ min ≤ max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     min: usize,
@@ -26,12 +26,12 @@ impl BatchLimits {
         Ok(Self { min, max })
     }
 
-    /// From this many messages on a batch leaves without waiting.
+    /// Returns from how many stamps on a batch leaves without waiting.
     pub fn min(self) -> usize {
         self.min
     }
 
-    /// No batch holds more messages than this.
+    /// Returns how many stamps a batch holds at most.
     pub fn max(self) -> usize {
         self.max
     }
@@ -40,14 +40,14 @@ impl BatchLimits {
 /// Why a batch left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// At least `min_batch_size` messages were pending.
+    /// At least `min_batch_size` stamps were pending.
     MinBatchSize,
-    /// Fewer were pending, and these were due.
+    /// Fewer stamps than `min_batch_size` were pending, and these were due.
     Deadline,
 }
 
 impl Trigger {
-    /// The name in the database, in answers and in metrics.
+    /// Returns the trigger's name in the database, in answers and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MinBatchSize => "min_batch_size",
@@ -56,40 +56,40 @@ impl Trigger {
     }
 }
 
-/// What the rule looks at.
+/// What the batching rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many messages are pending.
+    /// How many stamps are pending.
     pub pending: usize,
-    /// How many of them are due.
+    /// How many of the pending stamps are due.
     pub due: usize,
-    /// When the next one falls due, if any is pending.
+    /// When the next stamp falls due, if any is pending.
     pub next_due: Option<DateTime<Utc>>,
-    /// A backlog is being read, so that more messages are about to be there: what is not a full batch yet
+    /// Whether a backlog is being read, so that more stamps are about to be there: what is not a full batch yet
     /// waits for them. The caller bounds how long this may be so.
     pub reading_backlog: bool,
 }
 
-/// What to do now.
+/// What the batching rule decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Process one batch of `size` messages: those that are due first, then in order of arrival.
+    /// Process one batch of `size` stamps: those that are due first, then in order of arrival.
     /// Then ask again.
     Process {
-        /// Why this batch leaves.
+        /// Why the batch leaves.
         trigger: Trigger,
-        /// How many messages it holds, from 1 to `max_batch_size`.
+        /// How many stamps the batch holds, from 1 to `max_batch_size`.
         size: usize,
     },
-    /// Nothing leaves before this time unless another message arrives.
+    /// Nothing leaves before this time unless another stamp arrives.
     WaitUntil(DateTime<Utc>),
-    /// Nothing leaves unless another message arrives.
+    /// Nothing leaves unless another stamp arrives.
     WaitForArrival,
 }
 
 /// Decides what leaves next.
 ///
-/// 1. While at least `min` messages are pending, up to `max` of them leave together.
+/// 1. While at least `min` stamps are pending, up to `max` of them leave together.
 /// 2. Below `min`, exactly the due ones leave, and no other.
 pub fn decide(limits: BatchLimits, waiting: Waiting) -> Decision {
     let Waiting { pending, due, next_due, reading_backlog } = waiting;

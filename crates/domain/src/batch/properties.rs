@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rule and the pending set, with everything else reduced to collections.
+/// The rule and the pending set, with the rest of a listener reduced to collections.
 struct Listener {
     limits: BatchLimits,
     now: DateTime<Utc>,

@@ -25,7 +25,7 @@ impl FieldErrors {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Tells whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

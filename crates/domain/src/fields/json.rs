@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{FieldValue, Members, RepeatedField};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
-/// RFC 8259, section 2.
+/// JSON's white space (RFC 8259, section 2).
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// Why bytes are not the JSON that is asked for.

@@ -51,7 +51,7 @@ impl<'a> MessageFields<'a> {
         Self::from_json_text(std::str::from_utf8(body)?)
     }
 
-    /// [`from_json`](Self::from_json) of what is known to be UTF-8.
+    /// Takes the members as [`from_json`](Self::from_json) does, from what is known to be UTF-8.
     pub(crate) fn from_json_text(text: &'a str) -> Result<Self, MalformedJson> {
         let [message] = members(text, [NS_MESSAGE])?;
         Ok(Self(match message {

@@ -20,7 +20,7 @@ pub use fields::{BODY, IS_ACTIVE, MessageFields, NS_MESSAGE, REFERENCE_URL, SUBJ
 /// Who made a message of which nothing else is known.
 pub const DEFAULT_AUTHOR: &str = "System Account";
 
-/// What is said to a user. All of it is kept exactly as it came.
+/// A message to a user. All of it is kept exactly as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     subject: Box<str>,
@@ -39,7 +39,7 @@ impl Message {
     ///
     /// * `subject`: 1 to 255 characters; `body`: any length. Neither may be blank or hold U+0000.
     /// * `reference_url`: an absolute http or https URL with a host and no user info; an empty one is none.
-    /// * `is_active`: whether it lies in the inbox.
+    /// * `is_active`: whether the message lies in the inbox.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Message {
         self.reference_url.as_deref()
     }
 
-    /// Returns whether it lies in the inbox, not in the trash.
+    /// Tells whether the message lies in the inbox, not in the trash.
     pub fn is_active(&self) -> bool {
         self.is_active
     }
@@ -110,7 +110,7 @@ fn parse_reference_url(text: Option<&str>) -> Result<Option<Box<str>>, String> {
     Ok(Some(text.into()))
 }
 
-/// Whether every reader takes the text for the same http or https address. [`Url`] alone is a browser: it drops
+/// Tells whether every reader takes the text for the same http or https address. [`Url`] alone is a browser: it drops
 /// line breaks, turns backslashes and takes `http:host` and `http:///host` as well.
 fn is_web_address(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };

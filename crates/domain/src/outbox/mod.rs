@@ -14,7 +14,7 @@ mod numbers;
 pub mod owner;
 mod refusals;
 
-/// An owner's row in the database. No two owners ever have the same.
+/// The id of an owner's row in the database. No two owners ever have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(pub i64);
 
@@ -24,35 +24,35 @@ pub type Lane = usize;
 /// What an owner's row said when it was renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// The owner.
+    /// Id of the owner.
     pub owner: OwnerId,
-    /// It is retired: nothing can be stored under it.
+    /// Whether the owner is retired: nothing can be stored under it.
     pub retired: bool,
 }
 
 /// An event on its way to Kafka. `P` is whatever it takes to publish it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication<P> {
-    /// Whose it is.
+    /// Owner of the event.
     pub owner: OwnerId,
-    /// Its number under this owner.
+    /// Number of the event under its owner.
     pub number: i64,
-    /// What is published.
+    /// Whatever it takes to publish the event.
     pub payload: P,
-    /// It goes to Kafka in a batch of its own, so that it answers for nobody else.
+    /// Whether the event goes to Kafka in a batch of its own, so that it answers for nobody else.
     pub alone: bool,
 }
 
-/// What has happened.
+/// What has happened to the owners and their events.
 #[derive(Clone, Debug)]
 pub enum OutboxEvent<P> {
     /// Time has passed: about a second.
     Beat,
     /// A new owner's row is there, or it can't be told whether it is.
     Registered {
-        /// For which lane it was asked for.
+        /// Lane for which the owner was asked for.
         lane: Lane,
-        /// Row of the new owner.
+        /// Row of the new owner, `None` if it can't be told whether there is one.
         owner: Option<OwnerId>,
     },
     /// The rows of owners were renewed. One that is missing here is gone.
@@ -61,9 +61,9 @@ pub enum OutboxEvent<P> {
     NotRenewed,
     /// A group is committed. A number that is missing here was not needed: the stamp was there already.
     Stored {
-        /// Under which owner.
+        /// Owner under which the group is stored.
         owner: OwnerId,
-        /// What is to be published, in order of the numbers.
+        /// Events to be published, in order of their numbers.
         rows: Vec<(i64, P)>,
     },
     /// A group is certainly not stored.
@@ -74,27 +74,27 @@ pub enum OutboxEvent<P> {
     OwnerGone(OwnerId),
     /// An owner of this process is retired, or its row is gone.
     Retired {
-        /// The owner.
+        /// Owner that is retired or gone.
         owner: OwnerId,
-        /// Its row is gone: somebody else has published everything.
+        /// Whether the owner's row is gone: somebody else has published everything.
         gone: bool,
     },
     /// An owner's retirement is not known to have happened.
     NotRetired(OwnerId),
     /// A silent owner was retired.
     SilentFound {
-        /// The owner.
+        /// Owner that was retired.
         owner: OwnerId,
-        /// Its mark.
+        /// Mark of the owner: the number up to which everything is in Kafka.
         published_through: i64,
     },
     /// No owner is silent, or it can't be told.
     NoneSilent,
     /// A page of a retired owner's rows was read.
     PageRead {
-        /// The owner.
+        /// Owner of the rows.
         owner: OwnerId,
-        /// In order of the numbers; without any there are no more.
+        /// Rows in order of their numbers; without any there are no more.
         rows: Vec<(i64, P)>,
     },
     /// A page of an outbox could not be read.
@@ -105,9 +105,9 @@ pub enum OutboxEvent<P> {
     NotForgotten(OwnerId),
     /// Kafka has an event.
     Delivered {
-        /// Whose it is.
+        /// Owner of the event.
         owner: OwnerId,
-        /// Its number.
+        /// Number of the event under its owner.
         number: i64,
     },
     /// Kafka refused an event, or the batch that it was in.
@@ -120,31 +120,31 @@ pub enum OutboxEvent<P> {
     End,
 }
 
-/// What is to be done.
+/// What is to be done for the owners and their events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxCommand<P> {
     /// Make a new owner.
     Register(Lane),
-    /// Renew these rows and raise their marks, all in one statement.
+    /// Renew the rows of owners and raise their marks, all in one statement.
     Renew(Vec<(OwnerId, i64)>),
     /// Retire an owner of this process and wait for the stores under way.
     Retire(OwnerId),
-    /// Retire an owner that is silent and is none of these.
+    /// Retire an owner that is silent and none of `except`.
     LookForSilent {
         /// The owners of this process, which are not silent whatever their rows say.
         except: Vec<OwnerId>,
     },
     /// Read the next rows of a retired owner.
     ReadPage {
-        /// The owner.
+        /// Owner of the rows.
         owner: OwnerId,
-        /// The number above which they lie.
+        /// Number above which the rows lie.
         above: i64,
     },
     /// Remove a retired owner's row.
     Forget(OwnerId),
     /// Hand an event to Kafka. Exactly one [`OutboxEvent`] tells what became of it.
     Publish(Publication<P>),
-    /// Raise these marks, and let others take the owners over at once.
+    /// Raise the marks of owners, and let others take the owners over at once.
     Abandon(Vec<(OwnerId, i64)>),
 }

@@ -8,17 +8,17 @@ use super::OwnerId;
 /// Whether something that was asked for has been answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Nothing is asked for; it may be.
+    /// Nothing is asked for, and something may be.
     #[default]
     No,
     /// The answer is awaited.
     Yes,
-    /// It was refused or lost; the next beat asks again.
+    /// What was asked for was refused or lost; the next beat asks again.
     InVain,
 }
 
 impl Asked {
-    /// Asks unless that was done already. Returns whether it has to be sent.
+    /// Asks unless that was done already. Returns whether a question has to be sent.
     pub(super) fn ask(&mut self) -> bool {
         let first = *self == Self::No;
         if first {
@@ -38,11 +38,11 @@ impl Asked {
 /// What an owner is to this process.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Stamps are stored under it.
+    /// Stamps are stored under the owner.
     Present(Present),
-    /// Another one has taken its place; its row is to be retired.
+    /// Another owner has taken the place of this one, whose row is to be retired.
     Leaving(Asked),
-    /// Nothing can be added to it; what is above `known_through` is read from the database.
+    /// Nothing can be added to the owner; what is above `known_through` is read from the database.
     Retired(Retired),
 }
 
@@ -51,19 +51,19 @@ pub(super) enum Stage {
 pub(super) struct Present {
     /// The next number that is given out.
     pub(super) next: i64,
-    /// The group whose answer is awaited.
+    /// Numbers of the group whose answer is awaited.
     pub(super) under_way: Option<RangeInclusive<i64>>,
-    /// What is stored from now on is read from the database later.
+    /// Whether what is stored from now on is read from the database later.
     pub(super) given_up: bool,
 }
 
 /// An owner under which nothing can be stored.
 #[derive(Debug)]
 pub(super) struct Retired {
-    /// It was this process's own, not one that fell silent.
+    /// Whether the owner was this process's own, not one that fell silent.
     pub(super) own: bool,
     pub(super) reading: Asked,
-    /// The database has no more of it.
+    /// Whether the database has no more rows of the owner.
     pub(super) read_out: bool,
     pub(super) forgetting: Asked,
 }
@@ -72,9 +72,9 @@ pub(super) struct Retired {
 #[derive(Debug)]
 pub(super) struct Numbers {
     pub(super) owner: OwnerId,
-    /// On their way to Kafka, or waiting to be tried again.
+    /// Events on their way to Kafka, or waiting to be tried again.
     pub(super) outstanding: BTreeSet<i64>,
-    /// How many of them wait.
+    /// How many of the outstanding events wait.
     pub(super) waiting: usize,
     /// Each number up to here is outstanding, in Kafka, or of no stamp. Beyond, only the database knows.
     pub(super) known_through: i64,
@@ -96,12 +96,12 @@ impl Numbers {
         numbers
     }
 
-    /// The number up to which everything is in Kafka.
+    /// Returns the number up to which everything is in Kafka.
     pub(super) fn mark(&self) -> i64 {
         self.outstanding.first().map_or(self.known_through, |lowest| lowest - 1)
     }
 
-    /// How many events are on their way.
+    /// Returns how many events are on their way.
     pub(super) fn on_the_way(&self) -> usize {
         self.outstanding.len() - self.waiting
     }

@@ -16,11 +16,11 @@ const LOST: usize = 10_000;
 struct Refusal<P> {
     times: u32,
     again_at: u64,
-    /// Absent while it is on its way again.
+    /// What it takes to publish the event; absent while that is on its way again.
     payload: Option<P>,
 }
 
-/// What waits to be published again.
+/// Events that wait to be published again.
 #[derive(Debug)]
 pub(super) struct Refusals<P> {
     refused: BTreeMap<(OwnerId, i64), Refusal<P>>,
@@ -54,7 +54,7 @@ impl<P> Refusals<P> {
         }
     }
 
-    /// Takes what is to be tried again at this beat.
+    /// Takes the events that are to be tried again at this beat.
     pub(super) fn due(&mut self, beat: u64) -> Vec<Publication<P>> {
         let mut due = Vec::new();
         while due.len() < LOST
@@ -83,17 +83,17 @@ impl<P> Refusals<P> {
         self.lost.retain(|key, _| key.0 != owner);
     }
 
-    /// How many events Kafka has refused, and not taken since.
+    /// Returns how many events Kafka has refused, and not taken since.
     pub(super) fn refused(&self) -> usize {
         self.refused.len()
     }
 
-    /// How many of them are an owner's.
+    /// Returns how many events of an owner Kafka has refused, and not taken since.
     pub(super) fn refused_of(&self, owner: OwnerId) -> usize {
         self.refused.range((owner, i64::MIN)..=(owner, i64::MAX)).count()
     }
 
-    /// How many events wait in memory.
+    /// Returns how many events wait in memory.
     pub(super) fn held(&self) -> usize {
         self.refused.len() + self.lost.len()
     }

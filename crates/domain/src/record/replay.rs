@@ -16,8 +16,8 @@ pub const PARTITION: &str = "x-original-partition";
 pub const OFFSET: &str = "x-original-offset";
 /// Header of a replay: timestamp of the dead letter's record, in milliseconds since 1970; -1 for none.
 pub const TIMESTAMP: &str = "x-original-timestamp";
-/// Header of a replay: how often the dead letter had come back when this was published, which tells its publications
-/// apart.
+/// Header of a replay: how often the dead letter had come back when the replay was published, which tells its
+/// publications apart.
 pub const REPLAYS: &str = "x-replays";
 
 /// What a record says of itself: which dead letter it repeats. Anyone can say so.
@@ -76,7 +76,7 @@ impl Claim {
 pub struct Verdict {
     /// Id of the dead letter.
     pub id: i64,
-    /// Which publication of the dead letter it was: [`Claim::replays`].
+    /// Which publication of the dead letter the replay was: [`Claim::replays`].
     pub replays: Option<i32>,
     /// Whether the record is a stamp or a message now.
     pub understood: bool,

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// In front of bytes that are written in hex.
+/// Prefix of bytes that are written in hex.
 const HEX: &str = r"\x";
 
-/// Bytes as text. Those that are none, hold a NUL or look like hex already are written as `\x…` in hex, so
+/// Returns bytes as text. Those that are none, hold a NUL or look like hex already are written as `\x…` in hex, so
 /// that [`to_bytes`] gets back what it was.
 pub fn to_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
@@ -14,7 +14,7 @@ pub fn to_text(bytes: &[u8]) -> String {
     }
 }
 
-/// The bytes that [`to_text`] made a text of.
+/// Returns the bytes that [`to_text`] made a text of.
 pub fn to_bytes(text: &str) -> Vec<u8> {
     text.strip_prefix(HEX).and_then(from_hex).unwrap_or_else(|| text.as_bytes().to_vec())
 }

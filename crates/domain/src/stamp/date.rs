@@ -46,7 +46,7 @@ pub fn parse_date(text: &str) -> Result<DateTime<Utc>, InvalidDate> {
     if is_in_range(&date) { Ok(date) } else { Err(InvalidDate::OutOfRange) }
 }
 
-/// Whether a `timestamptz` and RFC 3339 can both hold the date.
+/// Tells whether a `timestamptz` and RFC 3339 can both hold the date.
 pub(super) fn is_in_range(date: &DateTime<Utc>) -> bool {
     (1..=9999).contains(&date.year())
 }
@@ -142,7 +142,7 @@ impl Scanner<'_> {
         self.0.is_empty()
     }
 
-    /// Takes the next byte if it is one of these.
+    /// Takes the next byte if it is one of those accepted.
     fn one_of(&mut self, accepted: &[u8]) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         accepted.contains(&first).then(|| {

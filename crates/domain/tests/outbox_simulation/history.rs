@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     ProducerFailure,
 }
 
-/// All of them.
+/// All kinds of events.
 pub(crate) const ALL_KINDS: [Kind; 10] = [
     Kind::Away,
     Kind::Refusal,
@@ -39,7 +39,7 @@ pub(crate) const ALL_KINDS: [Kind; 10] = [
     Kind::ProducerFailure,
 ];
 
-/// What happens, in order.
+/// What happens in a world, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) seed: u64,
@@ -61,7 +61,7 @@ impl Random {
 }
 
 impl History {
-    /// A history with two to four of these kinds: with all at once, none goes far.
+    /// Returns a history with two to four of these kinds: with all at once, none goes far.
     pub(crate) fn of(seed: u64, among: &[Kind]) -> Self {
         let mut random = Random(seed);
         let mut left = among.to_vec();

@@ -44,7 +44,7 @@ impl Meetings {
         }
     }
 
-    /// Those that were not seen.
+    /// Returns the meetings that were not seen.
     pub(crate) fn never(&self) -> Vec<&'static str> {
         MEETINGS.into_iter().filter(|meeting| !self.0.contains_key(meeting)).collect()
     }
@@ -65,7 +65,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// A process has taken an owner over. `living`: those that live.
+    /// Notes that a process has taken an owner over. `living`: the processes that live.
     pub(crate) fn takes_over(&mut self, process: u32, owner: OwnerId, living: &BTreeSet<u32>) {
         self.meetings.met("a silent owner taken over");
         let by = self.taken_over.entry(owner).or_default();
@@ -75,7 +75,7 @@ impl Judge {
         by.insert(process);
     }
 
-    /// After each step: what is below a mark, or of an owner that is gone, is in Kafka; and owners don't pile up.
+    /// Checks after a step: what is below a mark, or of an owner that is gone, is in Kafka; and owners don't pile up.
     pub(crate) fn look(
         &self,
         store: &Store,
@@ -103,7 +103,7 @@ impl Judge {
         Ok(())
     }
 
-    /// At rest: everything is published, and no owner is left over.
+    /// Checks at rest: everything is published, and no owner is left over.
     pub(crate) fn rest(store: &Store, kafka: &Kafka, processes: &[Process]) -> Result<(), String> {
         let missing: Vec<&Payload> = store.pending.values().filter(|payload| !kafka.has(**payload)).collect();
         if !missing.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::store::Payload;
 
-/// The topic.
+/// A topic, and what Kafka refuses.
 #[derive(Debug, Default)]
 pub(crate) struct Kafka {
     pub(crate) is_away: bool,
@@ -31,7 +31,7 @@ impl Kafka {
         self.records.contains_key(&payload)
     }
 
-    /// How many records the topic holds.
+    /// Returns how many records the topic holds.
     pub(crate) fn records(&self) -> usize {
         self.records.values().sum()
     }

@@ -11,7 +11,7 @@ use crate::history::{ALL_KINDS, History, Kind};
 use crate::judge::Meetings;
 use crate::world::World;
 
-/// As many as a development build does in some seconds.
+/// Histories that are run: as many as a development build does in some seconds.
 const HISTORIES: u64 = 1_500;
 
 /// Runs a history and panics with the shortest one that fails as well.

@@ -9,7 +9,7 @@ use super::store::{PAGE, Payload};
 
 /// Committers of a process.
 pub(crate) const LANES: usize = 2;
-/// Few, so that there is no room soon.
+/// Low limits, so that there is no room soon.
 pub(crate) const LIMITS: Limits = Limits { events: 6, page: PAGE, refused: 2 };
 
 /// One life of a process.
@@ -24,7 +24,7 @@ pub(crate) struct Process {
     pub(crate) alone: VecDeque<Publication<Payload>>,
     /// Acknowledgements that the producer has not passed on.
     pub(crate) acknowledged: VecDeque<OutboxEvent<Payload>>,
-    /// The owners that it knows to be its own.
+    /// The owners that the process knows to be its own.
     pub(crate) own: BTreeSet<OwnerId>,
     pub(crate) is_stalled: bool,
     pub(crate) is_stopping: bool,

@@ -18,11 +18,11 @@ pub(crate) struct OwnerRow {
     pub(crate) mark: i64,
     pub(crate) retired: bool,
     pub(crate) seen_at: Option<u64>,
-    /// Which process made it; the database does not know.
+    /// Which process made the owner; the database does not know.
     pub(crate) made_by: u32,
 }
 
-/// What is asked.
+/// A statement of a process.
 #[derive(Clone, Debug)]
 pub(crate) enum Sql {
     Register(Lane),
@@ -32,7 +32,7 @@ pub(crate) enum Sql {
     Read(OwnerId, i64),
     Forget(OwnerId),
     Abandon(Vec<(OwnerId, i64)>),
-    /// The rows, and those whose stamps are there already.
+    /// Store rows, except those whose stamps are there already.
     Store {
         owner: OwnerId,
         rows: Vec<(i64, Payload)>,
@@ -41,7 +41,7 @@ pub(crate) enum Sql {
 }
 
 impl Sql {
-    /// What a command asks of the database.
+    /// Returns what a command asks of the database.
     pub(crate) fn of(command: &OutboxCommand<Payload>) -> Option<Self> {
         Some(match command {
             OutboxCommand::Register(lane) => Self::Register(*lane),
@@ -55,7 +55,7 @@ impl Sql {
         })
     }
 
-    /// What a client makes of an answer that does not come.
+    /// Returns what a client makes of an answer that does not come.
     pub(crate) fn unanswered(&self) -> Option<OutboxEvent<Payload>> {
         Some(match self {
             Self::Register(lane) => OutboxEvent::Registered { lane: *lane, owner: None },
@@ -73,17 +73,17 @@ impl Sql {
 /// What a statement did.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// It waits for the locks of stores under way.
+    /// The statement waits for the locks of stores under way.
     Waits,
-    /// It has its locks and goes on.
+    /// The statement has its locks and goes on.
     Begun,
-    /// It is committed, with this answer.
+    /// The statement is committed, with this answer.
     Committed(OutboxEvent<Payload>),
-    /// It is committed, and nobody waits.
+    /// The statement is committed, and nobody waits.
     Silently,
 }
 
-/// The tables.
+/// The tables of the database.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) owners: BTreeMap<OwnerId, OwnerRow>,
@@ -94,12 +94,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// How many stamps are stored.
+    /// Returns how many stamps are stored.
     pub(crate) fn committed(&self) -> usize {
         self.pending.len()
     }
 
-    /// The owners that are retired.
+    /// Returns the owners that are retired.
     pub(crate) fn retired(&self) -> BTreeSet<OwnerId> {
         self.owners.iter().filter(|(_, row)| row.retired).map(|(owner, _)| *owner).collect()
     }
@@ -109,14 +109,14 @@ impl Store {
         self.under_way.contains(&owner)
     }
 
-    /// The owners that a look would take, whoever looks.
+    /// Returns the owners that a look would take, whoever looks.
     pub(crate) fn silent(&self, now: u64) -> impl Iterator<Item = OwnerId> {
         let silent =
             move |row: &OwnerRow| row.seen_at.is_none_or(|seen_at| now.saturating_sub(seen_at) > SILENCE);
         self.owners.iter().filter(move |(_, row)| silent(row)).map(|(owner, _)| *owner)
     }
 
-    /// Carries a statement out, or a part of it. `begun`: it has its locks.
+    /// Carries a statement out, or a part of it. `begun`: the statement has its locks.
     pub(crate) fn execute(&mut self, sql: &Sql, begun: bool, process: u32, now: u64) -> Done {
         match sql {
             Sql::Register(lane) => {

@@ -11,7 +11,7 @@ pub const BACKLOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Assignments whose backlog is worth waiting for, each for a while of its own.
 #[derive(Debug, Default)]
 pub(super) struct Backlogs {
-    /// By partition: the assignment, and until when.
+    /// The assignment of each partition that is waited for, and until when.
     reading: BTreeMap<i32, (Assignment, Duration)>,
 }
 
@@ -27,7 +27,7 @@ impl Backlogs {
         }
     }
 
-    /// Forgets those that were waited for long enough. Returns when the next one will have been, if any is left.
+    /// Forgets assignments that were waited for long enough. Returns until when the next one is waited for, if any is.
     pub(super) fn waited_for_until(&mut self, elapsed: Duration) -> Option<Duration> {
         self.reading.retain(|_, (_, until)| *until > elapsed);
         self.reading.values().map(|(_, until)| *until).min()

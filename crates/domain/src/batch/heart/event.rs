@@ -35,17 +35,17 @@ pub struct Chunk<X> {
 /// A record that was read.
 #[derive(Debug)]
 pub struct Record<X> {
-    /// During which assignment it was read.
+    /// Assignment during which the record was read.
     pub assignment: Assignment,
-    /// Kafka's offset.
+    /// Kafka's offset of the record.
     pub offset: i64,
-    /// Kafka's timestamp in milliseconds since 1970, -1 if the record has none.
+    /// Kafka's timestamp of the record in milliseconds since 1970, -1 if the record has none.
     pub timestamp: i64,
-    /// What it holds.
+    /// What the record holds.
     pub content: Content<X>,
 }
 
-/// What a record holds.
+/// What a record holds, as far as the heart can read it.
 #[derive(Debug)]
 pub enum Content<X> {
     /// A stamp that was understood.
@@ -59,20 +59,20 @@ pub enum Content<X> {
 pub struct Distant {
     /// The stamp, and where its event was charged.
     pub waiting: PendingStamp,
-    /// Kafka's timestamp of its record, in milliseconds since 1970; -1 for none, and for a replay's.
+    /// Kafka's timestamp of the stamp's record, in milliseconds since 1970; -1 for none, and for a replay's.
     pub timestamp: i64,
 }
 
 /// What the database is asked and told about a chunk before its stamps are admitted.
 #[derive(Debug)]
 pub struct Screening<X> {
-    /// Ends to be handed back with the answer.
+    /// Assignments that were read to their end, to be handed back with the answer.
     pub ends: Vec<Assignment>,
     /// Stamps of which those are to be found that are processed already.
     pub stamps: Vec<PendingStamp>,
     /// Stamps that are due so late that they are stored in the table, where a row of theirs is not there yet.
     pub distant: Vec<Distant>,
-    /// What else was read, with its place.
+    /// Other records that were read, each with its place.
     pub others: Vec<(Position, X)>,
 }
 
@@ -89,7 +89,7 @@ pub struct Screened {
     pub ends: Vec<Assignment>,
     /// The stamps of the screening, and the replays that have turned out to be stamps.
     pub stamps: Vec<PendingStamp>,
-    /// The ids of those that are processed.
+    /// Ids of the stamps that are processed.
     pub processed: HashSet<String>,
     /// The places that need nothing more: dead letters and distant stamps that are stored now.
     pub finished: Vec<Position>,
@@ -118,11 +118,11 @@ pub enum Event<X> {
     Assigned(Vec<Assignment>),
     /// Partitions are taken away. Somebody waits for [`Command::Release`], for a while, unless they are `lost`.
     Revoked {
-        /// Names who waits.
+        /// Name of the revocation, for [`Command::Release`].
         request: Request,
-        /// What is taken away.
+        /// Assignments that are taken away.
         assignments: Vec<Assignment>,
-        /// They are somebody else's already: nothing may be committed.
+        /// Whether the partitions are somebody else's already: nothing may be committed.
         lost: bool,
     },
     /// What is committed, as far as the client knows: less than it was told if a rebalance refused that.
@@ -149,16 +149,16 @@ pub enum Event<X> {
 pub struct Member {
     /// The stamp with the values of its event.
     pub stamp: Stamp,
-    /// Partition of its record.
+    /// Partition of the stamp's record.
     pub partition: i32,
-    /// Offset of its record.
+    /// Offset of the stamp's record.
     pub offset: i64,
 }
 
 /// Stamps that leave together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Why they leave.
+    /// Why the stamps leave.
     pub trigger: Trigger,
     /// The stamps, `max_batch_size` of them at most.
     pub members: Vec<Member>,
@@ -169,11 +169,11 @@ pub struct Batch {
 pub struct Write {
     /// The batches.
     pub batches: Vec<Batch>,
-    /// The answer to an earlier write of some of these stamps was lost: those that it has processed count as won.
+    /// Whether the answer to an earlier write of some of the stamps was lost: those that it has processed count as won.
     pub doubtful: bool,
 }
 
-/// What is tried again, or has failed for good.
+/// The step that is tried again, or has failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Asking and telling the database about a chunk.
@@ -187,7 +187,7 @@ pub enum Step {
 /// What is to be done. `X` is what the heart can't read.
 #[derive(Debug)]
 pub enum Command<X> {
-    /// Store its dead letters and its distant stamps, find out which of its stamps are processed, and answer with
+    /// Store a screening's dead letters and distant stamps, find out which of its stamps are processed, and answer with
     /// [`Event::Screened`] or [`Event::ScreeningFailed`]. One at a time.
     Screen(Screening<X>),
     /// Write exactly these batches in one transaction, and answer with [`Event::Done`] or [`Event::Failed`]. One of
@@ -201,16 +201,16 @@ pub enum Command<X> {
     Commit(Vec<Commit>),
     /// Give partitions back: what may be committed for them, to whoever waits for this request.
     Release {
-        /// Names who waits.
+        /// Name of the revocation for whose answer somebody waits.
         request: Request,
-        /// What may be committed.
+        /// Offsets that may be committed for the partitions.
         frontiers: Vec<Commit>,
     },
     /// Count so many events that repeat a stamp.
     CountDuplicates(usize),
     /// Tell that a step is tried again after so long.
     Retry {
-        /// What is tried again.
+        /// The step that is tried again.
         step: Step,
         /// How long the next try is away.
         after: Duration,
@@ -219,7 +219,7 @@ pub enum Command<X> {
     Fail(Step),
     /// End: everything that was under way is finished, and this may be committed last.
     Finish {
-        /// What may be committed.
+        /// Offsets that may be committed last.
         frontiers: Vec<Commit>,
     },
 }
@@ -227,9 +227,9 @@ pub enum Command<X> {
 /// When the heart looks again by itself: at whichever comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
-    /// A stamp falls due, by PostgreSQL's time.
+    /// When a stamp falls due, by PostgreSQL's time.
     pub due: Option<DateTime<Utc>>,
-    /// A patience ends, by the monotonic clock of [`Moment::elapsed`].
+    /// When a patience ends, by the monotonic clock of [`Moment::elapsed`].
     pub elapsed: Option<Duration>,
 }
 

@@ -66,7 +66,7 @@ pub(super) struct Ledgers {
 }
 
 impl Ledgers {
-    /// Begins an assignment, unless it was begun before. Returns whether it was not.
+    /// Begins an assignment, unless it was begun before. Returns whether it is new.
     pub(super) fn begin(&mut self, assignment: Assignment) -> bool {
         let Assignment { partition, number } = assignment;
         if self.begun.get(&partition).is_some_and(|begun| *begun >= number) {
@@ -156,7 +156,7 @@ mod tests {
         ledgers.frontiers().next().map(|commit| commit.offset)
     }
 
-    /// A ledger that has received these offsets, and their positions.
+    /// Returns a ledger that has received these offsets, and their positions.
     fn received(offsets: &[i64]) -> (Ledgers, Vec<Position>) {
         let mut ledgers = Ledgers::default();
         ledgers.begin(FIRST);

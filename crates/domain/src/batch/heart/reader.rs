@@ -11,7 +11,7 @@ use crate::batch::assignment::{Assignment, Commit};
 pub struct Reader {
     last_number: u32,
     assigned: BTreeMap<i32, AssignedPartition>,
-    /// The partitions are paused: that nothing comes is wanted.
+    /// Whether the partitions are paused: that nothing comes is wanted then.
     paused: bool,
     /// Suspects that were found to have records at the last look.
     found: Vec<Suspect>,
@@ -27,7 +27,7 @@ struct AssignedPartition {
     read_to_end: bool,
     /// When the last record came, or the word that there are no more.
     heard: Duration,
-    /// Below which offset everything was read, as far as the client tells: an offset that holds no record, such as the
+    /// Everything below this offset was read, as far as the client tells: an offset that holds no record, such as the
     /// mark of a transaction, counts too.
     read_below: i64,
 }
@@ -35,20 +35,20 @@ struct AssignedPartition {
 /// A record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// During which assignment.
+    /// Assignment during which the record was read.
     pub assignment: Assignment,
-    /// It is the first one of its assignment.
+    /// Whether the record is the first one of its assignment.
     pub is_first: bool,
-    /// Its offset goes back: the log was truncated, or the topic deleted and recreated.
+    /// Whether the offset goes back: the log was truncated, or the topic deleted and recreated.
     pub goes_back: bool,
 }
 
 /// A partition of which nothing was heard for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspect {
-    /// The assignment.
+    /// Assignment of the partition.
     pub assignment: Assignment,
-    /// Below which offset everything was read.
+    /// The offset below which everything was read.
     pub read_below: i64,
 }
 
@@ -116,7 +116,7 @@ impl Reader {
         self.assigned.values_mut().for_each(|reading| reading.heard = now);
     }
 
-    /// The commits whose assignments still last. A group takes any member's commit for any partition: one for a
+    /// Returns the commits whose assignments still last. A group takes any member's commit for any partition: one for a
     /// partition that was lost would move what its new owner has committed.
     pub fn still_ours(&self, commits: &[Commit]) -> Vec<Commit> {
         let is_ours = |commit: &&Commit| {
@@ -126,7 +126,7 @@ impl Reader {
         commits.iter().filter(is_ours).copied().collect()
     }
 
-    /// The partitions of which nothing was heard for so long. Whether they have records has to be asked.
+    /// Returns the partitions of which nothing was heard for so long. Whether they have records has to be asked.
     pub fn suspects(&self, silence: Duration, now: Duration) -> Vec<Suspect> {
         let is_silent =
             |reading: &&AssignedPartition| !self.paused && now.saturating_sub(reading.heard) >= silence;
@@ -162,7 +162,7 @@ impl Reader {
         stuck
     }
 
-    /// How many partitions were found silent and have not been heard of since.
+    /// Returns how many partitions were found silent and have not been heard of since.
     pub fn silent(&self) -> usize {
         self.silent.len()
     }

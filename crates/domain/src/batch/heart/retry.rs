@@ -16,7 +16,7 @@ impl Retry {
         Self { backoff: Backoff::new(seed), until: None }
     }
 
-    /// Begins anew.
+    /// Takes note of a success: the pauses begin anew.
     pub(super) fn succeed(&mut self) {
         self.backoff.reset();
         self.until = None;
@@ -29,7 +29,7 @@ impl Retry {
         delay
     }
 
-    /// When the next try is due, if it is not yet.
+    /// Returns when the next try is due, if it is not yet.
     pub(super) fn left(&self, elapsed: Duration) -> Option<Duration> {
         self.until.filter(|until| *until > elapsed)
     }

@@ -12,7 +12,7 @@ use crate::batch::assignment::{Assignment, Commit};
 use crate::batch::pending::{PendingSet, Ticket};
 use crate::batch::policy::BatchLimits;
 
-/// What a heart is made with.
+/// The settings of a heart.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartSettings {
     /// How many stamps make a batch.
@@ -24,9 +24,9 @@ pub struct HeartSettings {
     pub seed: u64,
 }
 
-/// Stamps in one transaction, unless a single batch is larger.
+/// The most stamps in one transaction, unless a single batch is larger.
 pub const TRANSACTION: usize = 10_000;
-/// Stamps that may wait although they are ready to leave; beyond them nothing more is read.
+/// The most stamps that may wait although they are ready to leave; beyond them nothing more is read.
 const ROOM: usize = 2 * TRANSACTION;
 
 /// A revocation that waits for the work under way.
@@ -36,12 +36,12 @@ pub(super) struct Revocation {
     pub(super) assignments: Vec<Assignment>,
 }
 
-/// What is screened.
+/// The screening of a chunk.
 #[derive(Debug)]
 pub(super) enum Screen<X> {
     Idle,
     Running,
-    /// The database could not answer; the same is asked again.
+    /// The database could not answer; the same screening is asked again.
     Waiting(Screening<X>),
 }
 
@@ -59,7 +59,7 @@ pub struct Heart<X> {
     /// Stamps that go into one transaction at the moment.
     pub(super) transaction: usize,
     pub(super) suspects: Vec<Suspects>,
-    /// A batch was refused, and no culprit is buried yet.
+    /// Whether a batch was refused of which no culprit is buried yet.
     pub(super) is_refused: bool,
     pub(super) revocations: Vec<Revocation>,
     /// What is committed of each assignment, as the client told last or was told since.
@@ -69,7 +69,7 @@ pub struct Heart<X> {
 }
 
 impl<X> Heart<X> {
-    /// A heart with nothing to do.
+    /// Returns a heart with nothing to do.
     pub fn new(settings: HeartSettings) -> Self {
         Self {
             settings,
@@ -90,7 +90,7 @@ impl<X> Heart<X> {
         }
     }
 
-    /// When a step with [`Event::Time`](super::Event::Time) is due, if nothing else happens before.
+    /// Returns when a step with [`Event::Time`](super::Event::Time) is due, if nothing else happens before.
     pub fn wake(&self) -> Wake {
         self.wake
     }
@@ -103,12 +103,12 @@ impl<X> Heart<X> {
             && self.pending.len() < self.settings.limits.min().max(ROOM)
     }
 
-    /// How many stamps wait.
+    /// Returns how many stamps wait.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// When the next waiting stamp falls due.
+    /// Returns when the next waiting stamp falls due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.pending.next_due()
     }
@@ -145,6 +145,6 @@ impl Work {
 #[derive(Debug)]
 pub(super) struct Suspects {
     pub(super) tickets: Vec<Ticket>,
-    /// The database has refused just these: one of them at least is the culprit.
+    /// Whether the database has refused just these stamps: one of them at least is the culprit.
     pub(super) refused: bool,
 }

@@ -193,7 +193,7 @@ impl<X> Heart<X> {
         }
     }
 
-    /// Commits what has moved.
+    /// Commits the frontiers that have moved.
     pub(super) fn commit(&mut self, commands: &mut Vec<Command<X>>) {
         // Lower too: what a topic that begins again has below is read again.
         let moved: Vec<Commit> = self

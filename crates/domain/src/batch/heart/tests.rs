@@ -23,7 +23,7 @@ impl Rig {
         Self { heart, now: Moment { time, elapsed: Duration::from_secs(100) } }
     }
 
-    /// A heart that has read these partitions' backlogs, whose assignments have the numbers 1, 2, ….
+    /// Returns a heart that has read these partitions' backlogs, whose assignments have the numbers 1, 2, ….
     fn settled(min: usize, max: usize, partitions: &[i32]) -> Self {
         let mut rig = Self::new(min, max);
         let assignments: Vec<Assignment> =
@@ -71,7 +71,7 @@ impl Rig {
         self.step(Event::Time)
     }
 
-    /// A record of a stamp that is due in so many minutes.
+    /// Returns a record of a stamp that is due in so many minutes.
     fn record(&self, assignment: Assignment, offset: i64, id: &str, minutes: i32) -> Record<&'static str> {
         let stamp = Stamp::new(
             ObjectCid::parse(id).expect("a valid id"),
@@ -87,7 +87,7 @@ fn of(partition: i32, number: u32) -> Assignment {
     Assignment { partition, number }
 }
 
-/// What is written, by batch: its trigger and its ids.
+/// Returns what is written, by batch: its trigger and its ids.
 fn written(commands: &[Command<&'static str>]) -> Vec<(Trigger, String)> {
     let ids = |batch: &Batch| {
         let ids: Vec<&str> = batch.members.iter().map(|member| member.stamp.object_cid().as_str()).collect();
@@ -100,7 +100,7 @@ fn written(commands: &[Command<&'static str>]) -> Vec<(Trigger, String)> {
     commands.iter().find_map(write).unwrap_or_default()
 }
 
-/// What is committed: partition, number and offset of each.
+/// Returns what is committed: partition, number and offset of each.
 fn committed(commands: &[Command<&'static str>]) -> Vec<(i32, u32, i64)> {
     let commit = |commit: &Commit| (commit.assignment.partition, commit.assignment.number, commit.offset);
     let commits = |command: &Command<_>| match command {
@@ -110,7 +110,7 @@ fn committed(commands: &[Command<&'static str>]) -> Vec<(i32, u32, i64)> {
     commands.iter().flat_map(commits).collect()
 }
 
-/// What is given back to this request, if it is.
+/// Returns what is given back to this request, if anything is.
 fn released(commands: &[Command<&'static str>], wanted: u64) -> Option<Vec<i64>> {
     commands.iter().find_map(|command| match command {
         Command::Release { request: Request(request), frontiers } if *request == wanted => {

@@ -8,7 +8,7 @@ use crate::batch::pending::{PendingStamp, Ticket};
 use crate::batch::policy::{Decision, decide};
 
 impl<X> Heart<X> {
-    /// The work under way has succeeded.
+    /// Takes note that the work under way has succeeded.
     pub(super) fn on_done(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
         let Some(work) = self.work.take() else { return };
         if !matches!(work, Work::Probing(_)) {
@@ -43,7 +43,7 @@ impl<X> Heart<X> {
         }
     }
 
-    /// The work under way has failed: what it holds waits again, and what leaves next is decided anew.
+    /// Takes note that the work under way has failed: what it holds waits again, and what leaves next is decided anew.
     pub(super) fn on_failed(&mut self, now: Moment, failure: Failure, commands: &mut Vec<Command<X>>) {
         let Some(work) = self.work.take() else { return };
         let step = match work {
@@ -202,7 +202,7 @@ impl<X> Heart<X> {
         }
     }
 
-    /// Due times of partitions whose backlog nobody waits for.
+    /// Returns when the next stamp falls due of a partition whose backlog nobody waits for.
     fn next_settled_due(&self) -> Option<DateTime<Utc>> {
         self.pending.next_due_where(|partition| !self.backlog.is_read(partition))
     }

@@ -1,7 +1,7 @@
 //! The stamps that wait for their batch.
 //!
-//! One slab holds the messages; three light indexes over its slots answer the three questions that the
-//! listener asks: is this id known, who is due next, who came first. A waiting message with an id of 36
+//! One slab holds the stamps; three light indexes over its slots answer the three questions that the
+//! listener asks: is this id known, who is due next, who came first. A waiting stamp with an id of 36
 //! characters costs about 140 bytes in all, so that a million of them stay below 150 MB.
 
 mod slot;
@@ -23,35 +23,35 @@ use crate::stamp::{ObjectCid, Stamp};
 pub struct PendingStamp {
     /// The stamp, with the values that its event carries.
     pub stamp: Stamp,
-    /// Where its event was read.
+    /// Where the event of the stamp was read.
     pub position: Position,
 }
 
-/// Names a message that was taken for processing.
+/// Names a stamp that was taken for processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(u32);
 
-/// What became of a message that was offered.
+/// What became of a stamp that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It waits from now on.
+    /// The stamp waits from now on.
     Admitted,
-    /// One with this `object_cid` waits or is being processed already: this one counts for nothing.
+    /// A stamp with this `object_cid` waits or is being processed already: this one counts for nothing.
     ///
     /// Its offset may be completed at once: the first one's is still outstanding.
     Duplicate,
-    /// One with this `object_cid` is known, but no committed offset waits for it any more: its assignment has ended, or
+    /// A stamp with this `object_cid` is known, but no committed offset waits for it any more: its assignment ended, or
     /// its record is gone from the log. It carries this position from now on.
     Rehomed,
 }
 
-/// The waiting messages and those taken for processing, each `object_cid` once.
+/// The waiting stamps and those taken for processing, each `object_cid` once.
 #[derive(Debug)]
 pub struct PendingSet {
     slots: Slab<Slot>,
     by_id: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// Of the waiting ones.
+    /// The due times of the waiting stamps.
     by_due: BTreeSet<Due>,
     first: u32,
     last: u32,
@@ -71,7 +71,7 @@ impl Default for PendingSet {
 }
 
 impl PendingSet {
-    /// Offers a message, in O(log n). `is_charged` tells whether a committed offset still waits for a position.
+    /// Offers a stamp, in O(log n). `is_charged` tells whether a committed offset still waits for a position.
     pub fn insert(&mut self, pending: PendingStamp, is_charged: impl Fn(Position) -> bool) -> Admission {
         let PendingStamp { stamp, position } = pending;
         if let Some(slot) = self.slot_of(stamp.object_cid()) {
@@ -104,27 +104,27 @@ impl PendingSet {
         Admission::Admitted
     }
 
-    /// Tells whether a message with this id waits or is being processed.
+    /// Tells whether a stamp with this id waits or is being processed.
     pub fn contains(&self, object_cid: &ObjectCid) -> bool {
         self.slot_of(object_cid).is_some()
     }
 
-    /// How many messages wait; those taken for processing are not among them.
+    /// Returns how many stamps wait; those taken for processing are not among them.
     pub fn len(&self) -> usize {
         self.by_due.len()
     }
 
-    /// Tells whether no message waits.
+    /// Tells whether no stamp waits.
     pub fn is_empty(&self) -> bool {
         self.by_due.is_empty()
     }
 
-    /// When the next waiting message falls due.
+    /// Returns when the next waiting stamp falls due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.by_due.first().and_then(|due| DateTime::from_timestamp_micros(due.micros()))
     }
 
-    /// When the next waiting message falls due whose partition is one of these.
+    /// Returns when the next waiting stamp falls due whose partition is one of these.
     pub fn next_due_where(&self, is_one: impl Fn(i32) -> bool) -> Option<DateTime<Utc>> {
         let due = self.by_due.iter().find(|due| is_one(self.slots[due.slot as usize].partition))?;
         DateTime::from_timestamp_micros(due.micros())
@@ -140,9 +140,9 @@ impl PendingSet {
         }
     }
 
-    /// Takes up to `size` messages for processing: the due ones first, by due time, then in order of arrival.
+    /// Takes up to `size` stamps for processing: the due ones first, by due time, then in order of arrival.
     ///
-    /// They stay known until [`finish`](Self::finish) is called for each.
+    /// The stamps stay known until [`finish`](Self::finish) is called for each.
     pub fn take(&mut self, size: usize, now: DateTime<Utc>) -> Vec<Ticket> {
         let mut taken: Vec<u32> = self.due(now).take(size).collect();
         for &slot in &taken {
@@ -159,7 +159,7 @@ impl PendingSet {
         taken.into_iter().map(Ticket).collect()
     }
 
-    /// The stamp behind a ticket.
+    /// Returns the stamp behind a ticket.
     ///
     /// # Panics
     /// If the ticket was finished before.
@@ -173,7 +173,7 @@ impl PendingSet {
         }
     }
 
-    /// Where the event behind a ticket was read last.
+    /// Returns where the event behind a ticket was read last.
     ///
     /// # Panics
     /// If the ticket was finished before.
@@ -181,7 +181,7 @@ impl PendingSet {
         self.slots[ticket.0 as usize].position()
     }
 
-    /// Tells whether the answer to an earlier write of a message was lost.
+    /// Tells whether the answer to an earlier write of a stamp was lost.
     ///
     /// # Panics
     /// If the ticket was finished before.
@@ -189,8 +189,8 @@ impl PendingSet {
         self.slots[ticket.0 as usize].doubtful
     }
 
-    /// Lets a message that was taken wait again, before all others in order of arrival. With `doubtful` the answer to
-    /// its write was lost.
+    /// Lets a stamp that was taken wait again, before all others in order of arrival. With `doubtful` the answer to
+    /// the stamp's write was lost.
     ///
     /// # Panics
     /// If the ticket was finished before.
@@ -207,7 +207,7 @@ impl PendingSet {
         message.doubtful |= doubtful;
     }
 
-    /// Forgets a message that was taken, and returns where its event was read last.
+    /// Forgets a stamp that was taken, and returns where its event was read last.
     ///
     /// # Panics
     /// If the ticket was finished before.
@@ -215,7 +215,7 @@ impl PendingSet {
         self.forget(ticket.0)
     }
 
-    /// Forgets the waiting messages of a partition; those being processed stay known until they are finished.
+    /// Forgets the waiting stamps of a partition; those being processed stay known until they are finished.
     /// Returns how many were forgotten.
     pub fn drop_partition(&mut self, partition: i32) -> usize {
         let dropped: Vec<u32> = self

@@ -8,17 +8,17 @@ use crate::stamp::{ObjectCid, TimeTolerance};
 /// The end of a chain of slots.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// A message as the slab keeps it: flat, so that a million stay small.
+/// A stamp as the slab keeps it: flat, so that a million stay small.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) object_cid: ObjectCid,
-    /// Microseconds since 1970.
+    /// The stamp's `created_date` in microseconds since 1970.
     pub(super) created: i64,
     pub(super) offset: i64,
     pub(super) partition: i32,
     pub(super) lap: u32,
     pub(super) time_tolerance: TimeTolerance,
-    /// Neighbours in order of arrival, while it waits.
+    /// Neighbours in order of arrival, while the stamp waits.
     pub(super) earlier: u32,
     pub(super) later: u32,
     pub(super) taken: bool,
@@ -26,7 +26,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Microseconds since 1970.
+    /// Returns when the stamp falls due, in microseconds since 1970.
     pub(super) fn due(&self) -> i64 {
         let tolerance = TimeDelta::minutes(i64::from(self.time_tolerance.minutes()));
         self.created + tolerance.num_microseconds().unwrap_or(i64::MAX)

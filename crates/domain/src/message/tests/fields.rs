@@ -6,7 +6,7 @@ fn parse(body: &str) -> Result<Message, FieldErrors> {
     MessageFields::from_json(body.as_bytes()).expect("JSON").parse()
 }
 
-/// The message with one member more, or its errors as one line.
+/// Returns the message with one member more, or its errors as one line.
 fn with(member: &str) -> Result<Message, String> {
     parse(&format!(r#"{{"ns-message":{{"subject":"s","body":"b",{member}}}}}"#))
         .map_err(|errors| errors.to_string())

@@ -49,7 +49,7 @@ proptest! {
     }
 }
 
-/// Whatever the bytes are, they are a message that survives another round, or a printable rejection.
+/// Asserts that the bytes are a message that survives another round, or a printable rejection.
 fn assert_orderly(value: &[u8]) {
     match decode(Some(value)) {
         Ok(message) => assert_eq!(decode(Some(&encode(&message))), Ok(message)),

@@ -10,7 +10,7 @@ use super::numbers::{Asked, Numbers, Retired, Stage};
 use super::refusals::Refusals;
 use super::{Lane, OutboxCommand, OutboxEvent, OwnerId, Renewal};
 
-/// Pages that are read at once: they share the database's connections with the intake.
+/// Pages of rows that are read at once: they share the database's connections with the intake.
 const PAGES: usize = 2;
 
 /// What a process may hold in memory.
@@ -27,13 +27,13 @@ pub struct Limits {
 /// How an owner stands, for who counts in the database what is not in Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The owner.
+    /// Id of the owner.
     pub owner: OwnerId,
-    /// Up to here everything is in Kafka.
+    /// Mark of the owner: the number up to which everything is in Kafka.
     pub mark: i64,
-    /// How many events are in memory.
+    /// How many events of the owner are in memory.
     pub outstanding: usize,
-    /// The number above which rows have not been read, if there may be any.
+    /// The number above which rows of the owner have not been read, if there may be any.
     pub unread_above: Option<i64>,
 }
 
@@ -60,7 +60,7 @@ struct LaneState {
 }
 
 impl<P> Owners<P> {
-    /// A process with so many lanes and no owners yet. The first beat registers them.
+    /// Returns the owners of a process with so many lanes: none yet. The first beat registers them.
     pub fn new(lanes: usize, limits: Limits) -> Self {
         Self {
             limits,
@@ -130,7 +130,7 @@ impl<P> Owners<P> {
         self.lanes.get(lane).is_some_and(|lane| lane.owner.is_some())
     }
 
-    /// How the owners stand.
+    /// Returns how each owner stands.
     pub fn standing(&self) -> Vec<Standing> {
         self.numbers
             .values()
@@ -143,7 +143,7 @@ impl<P> Owners<P> {
             .collect()
     }
 
-    /// How many events Kafka has refused by themselves, and not taken since.
+    /// Returns how many events Kafka has refused by themselves, and not taken since.
     pub fn refused(&self) -> usize {
         self.refusals.refused()
     }

@@ -48,7 +48,7 @@ impl<P> Owners<P> {
         }
     }
 
-    /// What is stored above a number is read from the database later.
+    /// Gives an owner up: what is stored above a number is read from the database later.
     fn give_up(&mut self, owner: OwnerId, known_through: i64) {
         if let Some(numbers) = self.numbers.get_mut(&owner) {
             numbers.known_through = known_through;

@@ -3,7 +3,7 @@ use crate::outbox::Publication;
 
 const OWNER: OwnerId = OwnerId(7);
 
-/// A process with one lane that has an owner, and room for four events.
+/// Returns the owners of a process with one lane that has one, and room for four events.
 fn begun() -> Owners<char> {
     let mut owners = Owners::new(1, Limits { events: 4, page: 2, refused: 2 });
     assert!(owners.on(OutboxEvent::Beat).contains(&OutboxCommand::Register(0)));

@@ -7,13 +7,13 @@ use crate::stamp::{FieldErrors, IntakeLimits, Stamp, StampFields};
 
 const DEFAULT_DATE: DateTime<Utc> = DateTime::from_timestamp_nanos(1_700_000_000_000_000_000);
 
-/// The stamp of a JSON object, or what is wrong with it as one line.
+/// Returns the stamp of a JSON object, or what is wrong with it as one line.
 fn from_json(json: &str) -> Result<Stamp, String> {
     let fields = StampFields::from_json(json.as_bytes()).map_err(|error| error.to_string())?;
     fields.parse(Some(DEFAULT_DATE)).map_err(|errors| errors.to_string())
 }
 
-/// The stamp of a form body, or what is wrong with it as one line.
+/// Returns the stamp of a form body, or what is wrong with it as one line.
 fn from_form(pairs: &[(&'static str, &'static str)]) -> Result<Stamp, String> {
     let pairs = pairs.iter().map(|&(name, text)| (Cow::Borrowed(name), Cow::Borrowed(text)));
     let fields = StampFields::from_text_pairs(pairs).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    /// What can happen next: in health, and as a fault.
+    /// Returns what can happen next: in health, and as a fault.
     pub(super) fn possible(&self) -> (Vec<Step>, Vec<Step>) {
         let (mut usual, mut faults) = (Vec::new(), Vec::new());
         let is_late = |since: u64| self.now - since >= PROMPT;

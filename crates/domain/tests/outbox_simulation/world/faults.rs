@@ -16,7 +16,7 @@ impl World {
         self.hear(answer.process, answer.lane, answer.otherwise);
     }
 
-    /// The statement comes to nothing: its client may or may not know.
+    /// Brings a statement to nothing: its client may or may not know.
     pub(super) fn lose_statement(&mut self, index: usize) {
         let statement = self.statements.remove(index);
         let mut event = statement.sql.unanswered();
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// What the producer held fails; some of it is in Kafka all the same.
+    /// Lets what a producer held fail; some of it is in Kafka all the same.
     pub(super) fn fail_producer(&mut self, process: usize, extra: u64) {
         self.judge.meetings.met("a producer that fails with events on their way");
         let process = &mut self.processes[process];

@@ -21,7 +21,7 @@ const PROMPT: u64 = 1;
 /// Ticks in which everything comes to rest once all faults end: silences, refusals' longest wait, and their sums.
 const REST: u64 = 200;
 
-/// Rounds of questions and answers in one of them, far more than there are events to be read.
+/// Rounds of questions and answers in one tick, far more than there are events to be read.
 const MOVES: u64 = 1_000;
 
 /// A statement that is not committed.
@@ -31,9 +31,9 @@ struct Statement {
     lane: Option<usize>,
     sql: Sql,
     begun: bool,
-    /// Nobody waits for its answer any more.
+    /// Whether nobody waits for the answer any more.
     is_orphan: bool,
-    /// The owners that its process knew to be its own when it asked.
+    /// The owners that the process knew to be its own when it asked.
     own: BTreeSet<OwnerId>,
     since: u64,
 }
@@ -44,7 +44,7 @@ struct Answer {
     process: u32,
     lane: Option<usize>,
     event: OutboxEvent<Payload>,
-    /// What is heard instead where it is lost.
+    /// What is heard instead where the answer is lost.
     otherwise: Option<OutboxEvent<Payload>>,
     since: u64,
 }
@@ -76,7 +76,7 @@ enum Step {
     Start,
 }
 
-/// The world.
+/// Processes, a database and a Kafka, with what is on its way between them.
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) kafka: Kafka,
@@ -89,7 +89,7 @@ pub(crate) struct World {
     last_process: u32,
     last_payload: Payload,
     culprits: usize,
-    /// Kafka refuses everything at times.
+    /// Whether Kafka refuses everything at times.
     refuses_all: bool,
     trace: Vec<String>,
 }
@@ -101,7 +101,7 @@ impl World {
         world.live(history).map(|()| world)
     }
 
-    /// The same, with what happened.
+    /// Runs a history as [`run`](Self::run) does, and also returns what happened.
     pub(crate) fn traced(history: &History) -> (Vec<String>, Result<(), String>) {
         let mut world = Self::new(history);
         let result = world.live(history);
@@ -296,7 +296,7 @@ impl World {
         Ok(())
     }
 
-    /// What a look meets before it is carried out.
+    /// Notes what a look meets before it is carried out.
     fn notice(&mut self, process: u32, sql: &Sql) {
         let Sql::Look(_) = sql else { return };
         let Some(own) = self.living(process).map(|index| self.processes[index].own.clone()) else { return };

@@ -7,7 +7,7 @@ use crate::record::spoiling::{any_mutations, encoded, mutated};
 use crate::stamp::event::{decode, encode};
 use crate::stamp::{ObjectCid, Stamp, TimeTolerance};
 
-/// Any stamp that is due within the horizon.
+/// Returns any stamp that is due within the horizon.
 fn any_stamp() -> impl Strategy<Value = Stamp> {
     let cid = prop::collection::vec(any::<char>().prop_filter("no NUL", |c| *c != '\0'), 1..=255)
         .prop_map(String::from_iter)
@@ -49,7 +49,7 @@ proptest! {
     }
 }
 
-/// Whatever the bytes are, they are a stamp that survives another round, or a printable rejection.
+/// Asserts that the bytes are a stamp that survives another round, or a printable rejection.
 fn assert_orderly(value: &[u8]) {
     match decode_bytes(value) {
         Ok(stamp) => assert_eq!(decode_bytes(encode(&stamp)), Ok(stamp)),
