@@ -86,7 +86,7 @@ pub enum OutboxEvent<P> {
         /// Owner that was retired.
         owner: OwnerId,
         /// Mark of the owner: the number up to which everything is in Kafka.
-        published_through: i64,
+        mark: i64,
     },
     /// No owner is silent, or it can't be told.
     NoneSilent,

@@ -89,9 +89,9 @@ impl Numbers {
     }
 
     /// Takes a silent owner over.
-    pub(super) fn adopted(owner: OwnerId, published_through: i64) -> Self {
+    pub(super) fn adopted(owner: OwnerId, mark: i64) -> Self {
         let mut numbers = Self::new(owner);
-        numbers.known_through = published_through;
+        numbers.known_through = mark;
         numbers.stage = Stage::Retired(Retired::new(false));
         numbers
     }

@@ -148,7 +148,7 @@ impl Store {
                 let Some(owner) = found else { return Done::Committed(OutboxEvent::NoneSilent) };
                 let row = self.owners.get_mut(&owner).expect("it was found");
                 (row.retired, row.seen_at) = (true, Some(now));
-                Done::Committed(OutboxEvent::SilentFound { owner, published_through: row.mark })
+                Done::Committed(OutboxEvent::SilentFound { owner, mark: row.mark })
             }
             Sql::Read(owner, above) => {
                 let above = (*owner, above + 1)..=(*owner, i64::MAX);

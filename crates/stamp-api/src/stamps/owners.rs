@@ -77,7 +77,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
                 Ok(Some(silent)) => {
                     tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
                     let owner = OwnerId(silent.id);
-                    (OutboxEvent::SilentFound { owner, published_through: silent.published_through }, None)
+                    (OutboxEvent::SilentFound { owner, mark: silent.published_through }, None)
                 }
                 other => (OutboxEvent::NoneSilent, failed("look for silent owners", other)),
             }

@@ -102,8 +102,8 @@ impl<P> Owners<P> {
             OutboxEvent::OwnerGone(owner) => self.on_owner_gone(owner),
             OutboxEvent::Retired { owner, gone } => self.on_retired(owner, gone),
             OutboxEvent::NotRetired(owner) => self.on_not_retired(owner),
-            OutboxEvent::SilentFound { owner, published_through } => {
-                self.on_silent(owner, published_through, &mut commands);
+            OutboxEvent::SilentFound { owner, mark } => {
+                self.on_silent(owner, mark, &mut commands);
             }
             OutboxEvent::NoneSilent => self.looking = false,
             OutboxEvent::PageRead { owner, rows } => self.on_page(owner, rows, &mut commands),
@@ -239,7 +239,7 @@ impl<P> Owners<P> {
         }
     }
 
-    fn on_silent(&mut self, owner: OwnerId, published_through: i64, commands: &mut Vec<OutboxCommand<P>>) {
+    fn on_silent(&mut self, owner: OwnerId, mark: i64, commands: &mut Vec<OutboxCommand<P>>) {
         self.looking = false;
         match self.numbers.get_mut(&owner) {
             // Its registration was answered after the look had been sent.
@@ -248,7 +248,7 @@ impl<P> Owners<P> {
                 self.leave_lane(owner);
             }
             None => {
-                self.numbers.insert(owner, Numbers::adopted(owner, published_through));
+                self.numbers.insert(owner, Numbers::adopted(owner, mark));
             }
         }
         if !self.stopping {

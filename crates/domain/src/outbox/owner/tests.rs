@@ -118,7 +118,7 @@ fn of_many_owners_that_fell_silent_no_more_pages_are_read_at_once_than_there_is_
     let mut owners = begun();
     let mut asked = Vec::new();
     for silent in 100..110 {
-        let found = OutboxEvent::SilentFound { owner: OwnerId(silent), published_through: 0 };
+        let found = OutboxEvent::SilentFound { owner: OwnerId(silent), mark: 0 };
         asked.extend(
             owners.on(found).into_iter().filter(|command| matches!(command, OutboxCommand::ReadPage { .. })),
         );
