@@ -42,12 +42,12 @@ pub fn server(
     Ok((server, handle, bound))
 }
 
-/// The process is alive.
+/// Answers 200 as long as the process is alive.
 pub async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// 200 when the process can work, degraded or not; 503 and the reasons otherwise.
+/// Answers 200 when the process can work, degraded or not; 503 and the reasons otherwise.
 pub async fn readyz(health: web::Data<SharedHealth>) -> HttpResponse {
     match health.check().await {
         Readiness::Ready => HttpResponse::Ok().json(json!({"status": "ready"})),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::settings::InvalidSetting;
 
-/// A failure while running.
+/// Exit code of a failure while running.
 const FAILED: u8 = 1;
-/// Bad configuration; wrong usage of the command line ends with the same code.
+/// Exit code of bad configuration; wrong usage of the command line ends with the same code.
 const BAD_CONFIGURATION: u8 = 2;
 
 /// Runs a program to its end. If it fails, standard error gets one line with the error and its causes.

@@ -33,7 +33,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A process that depends on Kafka.
+    /// Returns the health of a process that depends on Kafka.
     pub fn new(kafka: watch::Receiver<Reachability>) -> Self {
         Self { kafka, probes: Vec::new(), required: Vec::new(), desired: Vec::new() }
     }
@@ -59,7 +59,7 @@ impl Health {
         self
     }
 
-    /// Looks at everything.
+    /// Looks at Kafka, the conditions and the probes.
     pub async fn check(&self) -> Readiness {
         let mut missing: Vec<String> = self.required.iter().filter_map(|condition| condition()).collect();
         let mut wanting: Vec<String> = self.desired.iter().filter_map(|condition| condition()).collect();

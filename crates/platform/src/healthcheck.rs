@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(3);
-/// A readiness answer is far shorter.
+/// The most bytes of an answer that are read: a readiness answer is far shorter.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
 /// Returns if `/readyz` on the operators' address answers 200 within 3 seconds.
 ///
 /// # Errors
-/// If it does not; the error says what it answered instead.
+/// If the service is not ready; the error says what it answered instead.
 pub async fn ready(admin_addr: SocketAddr) -> anyhow::Result<()> {
     let address = reachable(admin_addr);
     let answer = tokio::time::timeout(LIMIT, ask(address))
@@ -40,7 +40,7 @@ async fn ask(address: SocketAddr) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// An address that stands for every interface is reached through the loopback one.
+/// Returns the address to connect to: the loopback one for an address that stands for every interface.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -64,7 +64,7 @@ pub fn database_connections(
     registry.register(Box::new(Observed { gauge, read }))
 }
 
-/// A gauge whose values are read when they are asked for, each with its label's value.
+/// A gauge whose values are read when they are asked for, each with the value of its label.
 struct Observed<F> {
     gauge: IntGaugeVec,
     read: F,

@@ -7,7 +7,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::settings::{Environment, InvalidSetting};
 
-/// Lines with this target are written whatever `RUST_LOG` says: without the address of a port that the system
+/// The target of lines that are written whatever `RUST_LOG` says: without the address of a port that the system
 /// picked, nobody could reach the service.
 pub const ALWAYS: &str = "address";
 

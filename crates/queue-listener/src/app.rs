@@ -24,18 +24,18 @@ use crate::metrics::ListenerMetrics;
 use crate::settings::ListenerSettings;
 use crate::stamps;
 
-/// What a stop keeps back from its time to end the servers and the process in.
+/// What a stop of the listener keeps back from its time to end the servers and the process in.
 const RESERVE: Duration = Duration::from_millis(500);
 
 /// A listener that runs.
 pub struct RunningListener {
-    /// Where its operators reach it.
+    /// The address where operators reach the listener.
     pub admin: SocketAddr,
     work: JoinHandle<anyhow::Result<()>>,
 }
 
 impl RunningListener {
-    /// Waits for the end.
+    /// Waits until the listener has ended.
     ///
     /// # Errors
     /// If the listener failed.
@@ -44,7 +44,7 @@ impl RunningListener {
     }
 }
 
-/// Starts a listener. It waits by itself for PostgreSQL and Kafka.
+/// Starts a listener, which waits by itself for PostgreSQL and Kafka.
 ///
 /// # Errors
 /// If the settings can't be used or the address can't be bound.

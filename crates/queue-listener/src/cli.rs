@@ -28,7 +28,7 @@ enum ListenerCommand {
 }
 
 impl ListenerCli {
-    /// Does what was asked for.
+    /// Does what the command asks for.
     ///
     /// # Errors
     /// [`InvalidSetting`](platform::settings::InvalidSetting) for a bad configuration, else what went wrong.

@@ -13,13 +13,13 @@ pub(crate) const ADMIN_ADDR: &str = "127.0.0.1:9465";
 /// Everything that the environment tells the listener.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
-    /// Its address for operators and the time it may take to stop.
+    /// The listener's address for operators and the time it may take to stop.
     pub process: ProcessSettings,
-    /// The database.
+    /// How to reach the database.
     pub database: DatabaseSettings,
-    /// The brokers.
+    /// How to reach the brokers.
     pub kafka: KafkaSettings,
-    /// The topics.
+    /// The topics that both services know.
     pub topics: TopicSettings,
     /// The consumer group of stamps.
     pub group_id: String,
@@ -32,7 +32,10 @@ pub struct ListenerSettings {
 }
 
 impl ListenerSettings {
-    /// Reads them.
+    /// Reads all settings of the listener.
+    ///
+    /// # Errors
+    /// If a variable is missing or has a value that can't be used.
     pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
         #[derive(Deserialize)]
         struct Raw {

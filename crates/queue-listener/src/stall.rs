@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is under way. Cheap to clone.
+/// What the database is asked at the moment. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stall(Arc<Mutex<Vec<Instant>>>);
 
-/// Far longer than any write takes in health, so that nobody is told of a busy second.
+/// The longest that an answer may take before people are told: far longer than any write takes in health.
 const TOLERATED: Duration = Duration::from_secs(5);
 
 impl Stall {
@@ -19,19 +19,19 @@ impl Stall {
         work.await
     }
 
-    /// Something that the database has to do is under way until the returned value is dropped.
+    /// Takes note that something which the database has to do is under way until the returned value is dropped.
     pub(crate) fn begin(&self) -> InProgress {
         let begun = Instant::now();
         self.begun().push(begun);
         InProgress { stall: self.clone(), begun }
     }
 
-    /// For how many seconds the oldest has been under way, 0 if none is.
+    /// Returns for how many seconds the oldest has been under way, 0 if none is.
     pub(crate) fn seconds(&self) -> u64 {
         self.begun().iter().map(Instant::elapsed).max().unwrap_or_default().as_secs()
     }
 
-    /// What to say of it, once it has taken too long.
+    /// Returns what to say of the oldest, once it has taken too long.
     pub(crate) fn reason(&self) -> Option<String> {
         let seconds = self.seconds();
         (seconds >= TOLERATED.as_secs())
@@ -43,7 +43,7 @@ impl Stall {
     }
 }
 
-/// What is under way ends when this is dropped, with a cancellation too.
+/// Something that is under way until this is dropped, with a cancellation too.
 #[derive(Debug)]
 pub(crate) struct InProgress {
     stall: Stall,

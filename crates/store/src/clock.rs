@@ -17,25 +17,25 @@ use platform::retry::backoff;
 
 /// Tells the time and waits for it.
 pub trait Clock: Send + Sync {
-    /// The time by the database's clock.
+    /// Returns the time by the database's clock.
     fn now(&self) -> DateTime<Utc>;
 
     /// Ends when `time` has come, not before.
     fn sleep_until(&self, time: DateTime<Utc>) -> BoxFuture<'_, ()>;
 }
 
-/// The host's own time, for a command that a person runs and that has no database. A service never asks for it.
+/// Returns the host's own time, for a command that a person runs and that has no database. A service never asks for it.
 #[expect(clippy::disallowed_methods, reason = "nothing that this decides is compared between processes")]
 pub fn host_time() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// The server's time, as one answer of it tells.
+/// The server's time, as one answer of the server tells.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockSample {
     /// When the question was sent.
     pub sent: Instant,
-    /// The time that the server read between the two.
+    /// The time that the server read between the question and its answer.
     pub time: DateTime<Utc>,
     /// When the answer had come.
     pub received: Instant,
@@ -60,10 +60,10 @@ impl ClockSample {
     }
 }
 
-/// How far a sample may move the clock before those who sleep are woken to look again.
+/// How far a sample may move the clock before whoever sleeps is woken to look again.
 const STEP: TimeDelta = TimeDelta::milliseconds(1);
 
-/// A sleep never lasts longer than this without a look at the clock.
+/// The longest sleep without a look at the clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// PostgreSQL's time as a fixed distance from the process's monotonic clock.
@@ -91,7 +91,7 @@ impl State {
 }
 
 impl PostgresClock {
-    /// Starts from a first sample: the time that the server told, and when its answer came.
+    /// Returns a clock that starts from a first sample: the time that the server told, and when its answer came.
     pub fn new(server_time: DateTime<Utc>, received: Instant) -> Self {
         Self {
             state: Mutex::new(State { anchor: received, time_at_anchor: server_time }),
@@ -99,7 +99,7 @@ impl PostgresClock {
         }
     }
 
-    /// Takes a first sample of the database, for as long as it takes.
+    /// Returns a clock that starts from a first sample of the database, taken for as long as it takes.
     pub async fn synchronised(database: &Database) -> Self {
         let mut backoff = backoff();
         loop {

@@ -64,7 +64,7 @@ impl Database {
         Ok(Self { diesel, bulk })
     }
 
-    /// How many connections are used, how many idle, and how many are waited for.
+    /// Returns how many connections are used, how many idle, and how many are waited for.
     pub fn connections(&self) -> (i64, i64, i64) {
         let (one, other) = (self.diesel.status(), self.bulk.status());
         let (size, idle) = (one.size + other.size, one.available + other.available);
@@ -82,10 +82,10 @@ impl Database {
         self.ask_within(QUESTION_LIMIT, question).await
     }
 
-    /// The same for what may take longer.
+    /// Runs a question over a Diesel connection, bounded by `limit`.
     ///
     /// # Errors
-    /// As for [`ask`](Self::ask).
+    /// Whatever the database says; a question that takes too long counts as a lost connection.
     pub(crate) async fn ask_within<T, F>(&self, limit: Duration, question: F) -> Result<T, DatabaseError>
     where
         F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
@@ -119,7 +119,7 @@ impl Database {
     /// Runs one small question over a bulk connection, bounded by [`QUESTION_LIMIT`], the connection included.
     ///
     /// # Errors
-    /// As for [`ask`](Self::ask).
+    /// Whatever the database says; a question that takes too long counts as a lost connection.
     pub(crate) async fn ask_bulk<T, F>(&self, question: F) -> Result<T, DatabaseError>
     where
         F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
@@ -132,7 +132,7 @@ impl Database {
     /// Opens all bulk connections and has each run what `statement` does.
     ///
     /// # Errors
-    /// As for [`bulk`](Self::bulk).
+    /// Whatever the database says; [`DatabaseError::Timeout`] is the statement's own slowness.
     pub(crate) async fn on_every_bulk_connection<F>(
         &self,
         limit: Duration,

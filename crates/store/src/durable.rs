@@ -19,7 +19,7 @@ pub(crate) const DURABLE: &str = "(SELECT set_config('synchronous_commit', \
      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)) \
      IS NOT NULL";
 
-/// [`DURABLE`] for Diesel's queries.
+/// Returns [`DURABLE`] for Diesel's queries.
 pub(crate) fn durable() -> SqlLiteral<Bool> {
     sql::<Bool>(DURABLE)
 }
@@ -34,7 +34,7 @@ mod tests {
         entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
     }
 
-    /// The functions of a file without comments and tests, each with what comes after it and before the next.
+    /// Returns the functions of a file without comments and tests, each with what comes after it and before the next.
     fn functions(text: &str) -> Vec<String> {
         let mut functions = vec![String::new()];
         for line in text.lines().take_while(|line| *line != "#[cfg(test)]") {

@@ -4,7 +4,7 @@ pub use domain::batch::heart::Failure;
 use tokio::time::error::Elapsed;
 use tokio_postgres::error::Severity;
 
-/// What to do about an error.
+/// What to do about a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The database is away, busy, full or changing hands: try again later, the same way.
@@ -21,7 +21,7 @@ pub enum DatabaseError {
     /// The server answered with an error, or the connection broke.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The same, as Diesel tells it.
+    /// The server answered with an error, or the connection broke, as Diesel tells it.
     #[error(transparent)]
     Diesel(#[from] diesel::result::Error),
     /// No connection could be opened, or none got free in time: nothing was sent.
@@ -32,7 +32,7 @@ pub enum DatabaseError {
     Timeout(#[from] Elapsed),
 }
 
-/// `tokio_postgres` shows only the kind of an error; what the server said is its source.
+/// Returns what the server said: `tokio_postgres` shows only the kind of an error, whose source has the rest.
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
@@ -58,7 +58,7 @@ impl From<diesel_async::pooled_connection::deadpool::PoolError> for DatabaseErro
 }
 
 impl DatabaseError {
-    /// Says which kind of failure it was.
+    /// Returns which kind of failure the error is.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Postgres(error) => error.as_db_error().map_or(Failure::Unanswered, |server| {
@@ -73,7 +73,7 @@ impl DatabaseError {
         }
     }
 
-    /// Classifies the error.
+    /// Returns what to do about the error.
     pub fn class(&self) -> ErrorClass {
         match self.failure() {
             Failure::Data => ErrorClass::Data,
@@ -93,7 +93,7 @@ impl DatabaseError {
     }
 }
 
-/// What a SQLSTATE says, by the classes of appendix A of PostgreSQL's manual.
+/// Returns what a SQLSTATE says, by the classes of appendix A of PostgreSQL's manual.
 fn of_state(code: &str) -> Failure {
     match code {
         // `statement_timeout`, or a person who cancelled what took too long.

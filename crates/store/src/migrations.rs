@@ -14,10 +14,10 @@ use crate::settings::DatabaseSettings;
 /// All migrations of this version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
-/// Two `migrate` at once, as two replicas that start together may run, take turns by this advisory lock.
+/// The advisory lock by which two `migrate` at once, as two replicas that start together may run, take turns.
 const LOCK: i64 = 0x7374_616d_7073;
 
-/// Applies what is missing and returns the names of what was applied. Needs a multi-thread runtime.
+/// Applies the migrations that are missing and returns their names. Needs a multi-thread runtime.
 ///
 /// # Errors
 /// If the database is away or a migration fails; that one is rolled back.
@@ -39,16 +39,16 @@ pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>>
 /// Whether the database's schema serves this version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaState {
-    /// It does; a newer one does too.
+    /// The schema serves this version; a newer schema does too.
     Usable,
     /// Migrations are missing.
     Outdated {
-        /// The first that is missing.
+        /// Name of the first migration that is missing.
         missing: String,
     },
 }
 
-/// Looks which migrations have run.
+/// Looks which migrations have run and returns whether the schema serves this version.
 ///
 /// # Errors
 /// If the database can't be asked.
@@ -78,7 +78,7 @@ pub async fn schema_state(database: &Database) -> Result<SchemaState, DatabaseEr
     Ok(missing.map_or(SchemaState::Usable, |(_, missing)| SchemaState::Outdated { missing }))
 }
 
-/// The version and the name of every migration, oldest first.
+/// Returns the version and the name of every migration, oldest first.
 fn names() -> Vec<(String, String)> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().unwrap_or_default();
     let name = |migration: &dyn Migration<Pg>| {

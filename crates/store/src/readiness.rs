@@ -13,7 +13,7 @@ use crate::migrations::{SchemaState, schema_state};
 use domain::backoff::Backoff;
 use platform::retry::backoff;
 
-/// Returns a probe for [`Health`](platform::health::Health): it says why the database can't do its part. Once the schema
+/// Returns a probe for [`Health`](platform::health::Health): why the database can't do its part. Once the schema
 /// serves this version it is not looked at again.
 pub fn probe(database: Database) -> impl Fn() -> BoxFuture<'static, Option<String>> + Send + Sync {
     let schema_usable = Arc::new(AtomicBool::new(false));

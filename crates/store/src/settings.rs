@@ -9,7 +9,7 @@ use platform::settings::{Environment, InvalidSetting, Secret, number};
 pub struct DatabaseSettings {
     /// Where the database is, as `DATABASE_URL` has it.
     pub url: Secret,
-    /// How many connections a process opens at most.
+    /// How many connections the process opens at most.
     pub pool_size: usize,
 }
 

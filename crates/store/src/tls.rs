@@ -26,7 +26,7 @@ const ACCEPTED: &str = "postgres://user:password@host:port/database, with sslmod
 #[derive(Clone)]
 pub(crate) struct Target {
     config: tokio_postgres::Config,
-    /// `None` where `sslmode=disable`.
+    /// How TLS is set up; `None` where `sslmode=disable`.
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -80,13 +80,13 @@ impl Target {
         Ok(Self { config, tls })
     }
 
-    /// The same server without limits on how long a statement takes.
+    /// Returns the same server without limits on how long a statement takes.
     pub(crate) fn without_timeouts(mut self) -> Self {
         self.config.options("");
         self
     }
 
-    /// What the pool for bulk statements connects with.
+    /// Returns what the pool for bulk statements connects with.
     pub(crate) fn bulk_manager(&self) -> deadpool_postgres::Manager {
         // A bulk statement looks up as many rows as it is given, never a share of a table: without these the
         // planner reads whole tables of middling size, or compiles what runs for milliseconds. Planning anew
@@ -153,7 +153,7 @@ fn tls(check: Check, root_file: Option<&str>) -> anyhow::Result<MakeRustlsConnec
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// The certificates of a file, or the system's where none is named.
+/// Returns the certificates of a file, or the system's where none is named.
 fn roots(file: Option<&str>) -> anyhow::Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     let certificates: Vec<CertificateDer<'static>> = match file {
@@ -169,7 +169,7 @@ fn roots(file: Option<&str>) -> anyhow::Result<RootCertStore> {
     Ok(store)
 }
 
-/// `require` checks nothing, `verify-ca` all but the host name: that is what the two modes are defined to do.
+/// A verifier for two modes: `require` checks nothing, `verify-ca` all but the host name, as the two are defined.
 #[derive(Debug)]
 struct LenientVerifier {
     provider: Arc<CryptoProvider>,

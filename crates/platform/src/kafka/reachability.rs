@@ -15,11 +15,11 @@ use crate::retry::backoff;
 /// What is known of Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reachability {
-    /// It has not answered since the process started, or our topics are not made yet.
+    /// Kafka has not answered since the process started, or our topics are not made yet.
     NotYet,
-    /// It answers.
+    /// Kafka answers.
     Reachable,
-    /// It answered once and does not now.
+    /// Kafka answered once and does not now.
     Away,
 }
 

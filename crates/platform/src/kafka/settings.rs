@@ -56,12 +56,13 @@ impl KafkaSettings {
         Ok(settings)
     }
 
-    /// What every client starts from.
+    /// Returns what every client starts from.
     pub fn client_config(&self) -> ClientConfig {
         self.client_config_with(&[])
     }
 
-    /// What one kind of client starts from: its defaults and all that every client has. The operator's `KAFKA_CONF_…` variables have the last word.
+    /// Returns what one kind of client starts from: its defaults and all that every client has. The operator's
+    /// `KAFKA_CONF_…` variables have the last word.
     pub fn client_config_with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -108,11 +109,11 @@ fn check(name: &str, value: &str) -> Result<(), InvalidSetting> {
 pub struct TopicSettings {
     /// The topic of stamp events.
     pub stamp_topic: String,
-    /// With how many partitions it is made.
+    /// With how many partitions the topic of stamp events is made.
     pub stamp_topic_partitions: i32,
     /// The one topic of all users' messages; `None` if each user has a topic, named by their uuid.
     pub message_topic: Option<String>,
-    /// With how many partitions it, or each user's topic, is made.
+    /// With how many partitions the topic of all users' messages, or each user's, is made.
     pub message_topic_partitions: i32,
     /// With how many replicas topics are made.
     pub replication_factor: i32,
@@ -125,7 +126,7 @@ impl TopicSettings {
     /// `TOPIC_REPLICATION_FACTOR`, `MAX_TIME_TOLERANCE_MINUTES`.
     ///
     /// # Errors
-    /// If one of them can't be used.
+    /// If one of the variables has a value that can't be used.
     pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
         #[derive(Deserialize)]
         struct Raw {
@@ -171,7 +172,7 @@ impl TopicSettings {
         })
     }
 
-    /// How long Kafka must keep a record: the longest tolerance and 7 days.
+    /// Returns how long Kafka must keep a record: the longest tolerance and 7 days.
     pub fn retention(&self) -> Duration {
         let minutes = u64::try_from(self.max_time_tolerance_minutes).unwrap_or_default();
         Duration::from_secs(minutes * 60 + 7 * 24 * 3_600)

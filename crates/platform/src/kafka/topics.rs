@@ -15,32 +15,32 @@ use super::settings::TopicSettings;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A topic as it should be.
+/// A topic of the services as it should be.
 #[derive(Debug, Clone)]
 pub struct TopicSpec {
-    /// Its name.
+    /// Name of the topic.
     pub name: String,
-    /// How many partitions it is made with; one that exists keeps its number.
+    /// How many partitions the topic is made with; one that exists keeps its number.
     pub partitions: i32,
-    /// How many replicas it is made with.
+    /// How many replicas the topic is made with.
     pub replication_factor: i32,
-    /// How long it must keep a record.
+    /// How long the topic must keep a record.
     pub retention: Duration,
 }
 
 impl TopicSpec {
-    /// The topic of stamp events, which either service makes.
+    /// Returns the topic of stamp events, which either service makes.
     pub fn of_stamps(settings: &TopicSettings) -> Self {
         Self::named(settings.stamp_topic.clone(), settings.stamp_topic_partitions, settings)
     }
 
-    /// The topic of all users' messages, which either service makes; `None` where each user has one.
+    /// Returns the topic of all users' messages, which either service makes; `None` where each user has one.
     pub fn of_shared_messages(settings: &TopicSettings) -> Option<Self> {
         let name = settings.message_topic.clone()?;
         Some(Self::named(name, settings.message_topic_partitions, settings))
     }
 
-    /// The topic of one user's messages, which is made at the first send.
+    /// Returns the topic of one user's messages, which is made at the first send.
     pub fn of_user_messages(settings: &TopicSettings, recipient: Uuid) -> Self {
         Self::named(topic_of(recipient), settings.message_topic_partitions, settings)
     }
@@ -63,7 +63,7 @@ impl TopicMaker {
         config.create().map(Self)
     }
 
-    /// Makes the topic if it is missing, within `limit`. Returns whether it was.
+    /// Makes the topic if it is missing, within `limit`. Returns whether it was missing.
     ///
     /// # Errors
     /// If Kafka is away or refuses.

@@ -16,7 +16,7 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The secret itself.
+    /// Returns the secret itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ impl Environment {
     /// Reads the process's environment and the files that `…_FILE` variables name.
     ///
     /// # Errors
-    /// If such a file can't be read, or a variable is given both ways.
+    /// If a file that a `…_FILE` variable names can't be read, or a variable is given both ways.
     pub fn from_process() -> Result<Self, InvalidSetting> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -51,7 +51,7 @@ impl Environment {
     /// Takes these variables for those of the process: tests don't touch the process's own.
     ///
     /// # Errors
-    /// As for [`from_process`](Self::from_process).
+    /// If a file that a `…_FILE` variable names can't be read, or a variable is given both ways.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidSetting> {
@@ -83,7 +83,7 @@ impl Environment {
         Ok(Self(all))
     }
 
-    /// One variable.
+    /// Returns the value of one variable, if it is set.
     pub fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
     }
@@ -91,7 +91,7 @@ impl Environment {
     /// Fills a struct of optional strings whose fields are named as the variables, in lower case.
     ///
     /// # Errors
-    /// None for such a struct.
+    /// If a field of the struct is not an optional string.
     pub fn section<T: DeserializeOwned>(&self) -> Result<T, InvalidSetting> {
         envy::from_iter(self.0.clone()).map_err(|error| InvalidSetting::Missing {
             name: "a variable".to_owned(),
@@ -99,7 +99,7 @@ impl Environment {
         })
     }
 
-    /// The `KAFKA_CONF_…` variables as librdkafka names them: `KAFKA_CONF_SASL_PASSWORD` is `sasl.password`.
+    /// Returns the `KAFKA_CONF_…` variables as librdkafka names them: `KAFKA_CONF_SASL_PASSWORD` is `sasl.password`.
     pub fn kafka_conf(&self) -> BTreeMap<String, String> {
         let name = |variable: &str| Some(variable.strip_prefix(KAFKA_CONF)?.to_lowercase().replace('_', "."));
         self.0

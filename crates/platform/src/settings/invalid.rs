@@ -8,38 +8,38 @@ pub enum InvalidSetting {
     /// A required variable is not set.
     #[error("{name} is not set: {accepted}")]
     Missing {
-        /// The variable.
+        /// Name of the variable.
         name: String,
-        /// What it should hold.
+        /// What the variable should hold.
         accepted: String,
     },
-    /// A value that is not accepted.
+    /// A variable has a value that is not accepted.
     #[error("{name}={value:?} is not accepted: {accepted}")]
     Unacceptable {
-        /// The variable.
+        /// Name of the variable.
         name: String,
-        /// Its value.
+        /// Value of the variable.
         value: String,
-        /// What it should hold.
+        /// What the variable should hold.
         accepted: String,
     },
-    /// A secret that is not accepted. Its value is not told.
+    /// A variable holds a secret that is not accepted, whose value is not told.
     #[error("{name} (not shown) is not accepted: {accepted}")]
     Secret {
-        /// The variable.
+        /// Name of the variable.
         name: String,
-        /// What it should hold.
+        /// What the variable should hold.
         accepted: String,
     },
 }
 
 impl InvalidSetting {
-    /// A value that is not accepted.
+    /// Returns the error for a value that is not accepted.
     pub fn new(name: &str, value: &str, accepted: impl Display) -> Self {
         Self::Unacceptable { name: name.to_owned(), value: value.to_owned(), accepted: accepted.to_string() }
     }
 
-    /// A secret that is not accepted.
+    /// Returns the error for a secret that is not accepted.
     pub fn secret(name: &str, accepted: impl Display) -> Self {
         Self::Secret { name: name.to_owned(), accepted: accepted.to_string() }
     }

@@ -1,4 +1,4 @@
-//! What every process has.
+//! The settings that every process has.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::environment::Environment;
 use super::invalid::InvalidSetting;
 use super::values::{address, number};
 
-/// What every process has: an address for its operators and a time to stop in.
+/// The settings that every process has: an address for its operators and a time to stop in.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub admin_addr: SocketAddr,
-    /// How long a stop may take.
+    /// How long a stop of the process may take.
     pub shutdown_timeout: Duration,
 }
 
@@ -22,7 +22,7 @@ impl ProcessSettings {
     /// Reads `ADMIN_ADDR` and `SHUTDOWN_TIMEOUT_SECS`.
     ///
     /// # Errors
-    /// If one of them can't be used.
+    /// If one of the variables has a value that can't be used.
     pub fn from_environment(
         environment: &Environment,
         default_admin_addr: &str,

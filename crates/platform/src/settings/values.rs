@@ -10,7 +10,7 @@ use super::invalid::InvalidSetting;
 /// Parses a number within a range.
 ///
 /// # Errors
-/// If it is none, or lies outside.
+/// If the value is no number, or lies outside the range.
 pub fn number<N>(
     name: &str,
     value: Option<String>,
@@ -29,7 +29,7 @@ where
 /// Parses `true` or `false`.
 ///
 /// # Errors
-/// If it is something else.
+/// If the value is something else.
 pub fn flag(name: &str, value: Option<String>, default: bool) -> Result<bool, InvalidSetting> {
     let Some(value) = value else { return Ok(default) };
     value.parse().map_err(|_| InvalidSetting::new(name, &value, "true or false"))
@@ -38,7 +38,7 @@ pub fn flag(name: &str, value: Option<String>, default: bool) -> Result<bool, In
 /// Parses an address to listen on.
 ///
 /// # Errors
-/// If it is not an IP address with a port.
+/// If the value is not an IP address with a port.
 pub fn address(name: &str, value: Option<String>, default: &str) -> Result<SocketAddr, InvalidSetting> {
     let value = value.unwrap_or_else(|| default.to_owned());
     value.parse().map_err(|_| {

@@ -15,16 +15,16 @@ use super::time;
 /// Lists dead letters, the newest first.
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only those of this topic.
+    /// Only the dead letters of this topic.
     #[arg(long)]
     topic: Option<String>,
-    /// Only those with this reason, such as `not_json`.
+    /// Only the dead letters with this reason, such as `not_json`.
     #[arg(long)]
     reason: Option<String>,
-    /// Only those that were stored then or later (RFC 3339).
+    /// Only the dead letters that were stored then or later (RFC 3339).
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// At most so many.
+    /// At most so many dead letters.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
 }
@@ -45,7 +45,8 @@ impl List {
     }
 }
 
-/// One line for each, so that the usual ones fit a terminal of 80 columns and `grep` finds them; `show` has the rest.
+/// Returns one line for each dead letter, so that the usual ones fit a terminal of 80 columns and `grep` finds them;
+/// `show` has the rest.
 fn table(letters: &[LetterSummary]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);

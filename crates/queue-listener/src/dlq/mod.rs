@@ -41,7 +41,7 @@ enum DlqCommand {
 }
 
 impl Dlq {
-    /// Does what was asked for.
+    /// Does what the command asks for.
     ///
     /// # Errors
     /// If a setting is wrong, a dead letter is missing, or PostgreSQL or Kafka don't do their part.
@@ -58,15 +58,15 @@ impl Dlq {
     }
 }
 
-/// A point in time on the command line.
+/// Parses a point in time of the command line.
 fn time(text: &str) -> Result<DateTime<Utc>, InvalidDate> {
     parse_date(text)
 }
 
-/// Selects dead letters: their numbers and about how many bytes each takes.
+/// Selects dead letters and returns their ids and about how many bytes each takes.
 ///
 /// # Errors
-/// If one that was named does not exist.
+/// If a dead letter that was named does not exist, or the database can't be asked.
 async fn select(
     database: &Database,
     named: Option<&[i64]>,

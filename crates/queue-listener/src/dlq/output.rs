@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 
 use super::terminal::json_line;
 
-/// Where a command prints.
+/// How a command prints.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
-    /// For programs.
+    /// Whether one JSON object a line is printed, for programs.
     pub(super) json: bool,
 }
 
-/// What a command that changes something did.
+/// What a command did that changes dead letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// How many rows were meant.
+    /// How many dead letters were meant.
     pub(super) selected: usize,
-    /// How many of them it changed.
+    /// How many dead letters the command changed.
     pub(super) changed: usize,
-    /// It was not to change any.
+    /// Whether the command was not to change any.
     pub(super) dry_run: bool,
-    /// It was interrupted.
+    /// Whether the command was interrupted.
     pub(super) interrupted: bool,
 }
 
@@ -31,7 +31,7 @@ impl Output {
     /// Prints the last line: how many rows changed.
     ///
     /// # Errors
-    /// As for [`line`].
+    /// If standard output can't be written to, unless whoever reads has stopped reading.
     pub(super) fn changes(self, changes: Changes) -> anyhow::Result<()> {
         let Changes { selected, changed, dry_run, interrupted } = changes;
         if self.json {
@@ -63,12 +63,12 @@ pub(super) fn line(line: &str) -> anyhow::Result<()> {
 /// Prints an object for programs.
 ///
 /// # Errors
-/// As for [`line`].
+/// If standard output can't be written to, unless whoever reads has stopped reading.
 pub(super) fn object(object: &Value) -> anyhow::Result<()> {
     line(&json_line(object))
 }
 
-/// A point in time for people.
+/// Returns a point in time as text for people.
 pub(super) fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -68,7 +68,7 @@ fn record(letter: &WholeLetter) -> FutureRecord<'_, [u8], [u8]> {
     }
 }
 
-/// The record's own headers, then those of the replay: where a name is there twice, the last one counts.
+/// Returns the record's own headers, then those of the replay: where a name is there twice, the last one counts.
 fn headers(letter: &WholeLetter) -> OwnedHeaders {
     let own = letter.headers.as_array().into_iter().flatten();
     let headers = own.fold(OwnedHeaders::new(), |headers, header| {
@@ -90,7 +90,7 @@ fn headers(letter: &WholeLetter) -> OwnedHeaders {
         .insert(Header { key: REPLAYS, value: Some(&replays.to_string()) })
 }
 
-/// Whether an error says that Kafka is away, so that trying the next record is in vain too.
+/// Tells whether an error says that Kafka is away, so that trying the next record is in vain too.
 pub(super) fn is_outage(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{AllBrokersDown, Fatal, MessageTimedOut};
     matches!(error.rdkafka_error_code(), Some(AllBrokersDown | Fatal | MessageTimedOut))

@@ -8,7 +8,7 @@ use store::dead_letters::queries::{self, Filter};
 use super::output::{Changes, Output};
 use super::{select, time};
 
-/// Rows that are removed together.
+/// Rows of dead letters that are removed together.
 const PAGE: usize = 1_000;
 
 /// Removes dead letters for good.
@@ -24,13 +24,13 @@ pub(super) struct Purge {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct PurgeSelector {
-    /// These.
+    /// Only the dead letters with these ids.
     #[arg(long, value_name = "N", num_args = 1..)]
     id: Option<Vec<i64>>,
-    /// All that were stored before this time (RFC 3339).
+    /// All dead letters that were stored before this time (RFC 3339).
     #[arg(long, value_name = "TIME", value_parser = time)]
     before: Option<DateTime<Utc>>,
-    /// All that were replayed and understood.
+    /// All dead letters that were replayed and understood.
     #[arg(long)]
     replayed: bool,
 }

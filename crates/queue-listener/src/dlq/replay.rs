@@ -17,10 +17,10 @@ use super::output::{Changes, Output};
 use super::publisher::{ReplayPublisher, is_outage};
 use super::{select, time};
 
-/// Rows that are published and marked together, unless they are larger than this together.
+/// Dead letters that are published and marked together, unless they are larger than a page may be.
 const PAGE: usize = 500;
 const PAGE_BYTES: i64 = 16 << 20;
-/// After so many replays in vain, `--all` leaves a dead letter alone.
+/// The number of replays in vain after which `--all` leaves a dead letter alone.
 const MAX_REPLAYS: i32 = 3;
 
 /// Publishes dead letters once more to the topic they came from.
@@ -31,7 +31,7 @@ const MAX_REPLAYS: i32 = 3;
 pub(super) struct Replay {
     #[command(flatten)]
     selector: ReplaySelector,
-    /// Of the topic, only those that were stored then or later (RFC 3339).
+    /// Of the topic's dead letters, only those that were stored then or later (RFC 3339).
     #[arg(long, value_name = "TIME", value_parser = time, requires = "topic", conflicts_with_all = ["id", "all"])]
     since: Option<DateTime<Utc>>,
     /// Say what would be published, and publish nothing.
@@ -40,7 +40,7 @@ pub(super) struct Replay {
     /// At most so many records a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// Leave out what came back from so many replays [default: 3 with --all, else no limit].
+    /// Leave out dead letters that came back from so many replays [default: 3 with --all, else no limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     max_replays: Option<i32>,
 }
@@ -48,13 +48,13 @@ pub(super) struct Replay {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ReplaySelector {
-    /// These.
+    /// Only the dead letters with these ids.
     #[arg(long, value_name = "N", num_args = 1..)]
     id: Option<Vec<i64>>,
-    /// All of a topic.
+    /// All dead letters of this topic.
     #[arg(long)]
     topic: Option<String>,
-    /// All.
+    /// All dead letters that wait.
     #[arg(long)]
     all: bool,
 }

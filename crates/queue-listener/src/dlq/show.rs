@@ -16,7 +16,7 @@ use super::terminal::escaped;
 /// Bytes are shown as text, or as \x… in hex where they are none.
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Its number, as `list` has it.
+    /// Id of the dead letter, as `list` has it.
     id: i64,
 }
 
@@ -71,7 +71,7 @@ fn lines(letter: &WholeLetter) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// Bytes for a terminal: hex is shown as it is, and in text every backslash is doubled.
+/// Returns bytes as text for a terminal: hex is shown as it is, and in text every backslash is doubled.
 fn visible(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => escaped(text),

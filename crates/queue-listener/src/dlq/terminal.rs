@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// A text without anything that a terminal would obey: control and other invisible characters are escaped as
+/// Returns a text without anything that a terminal would obey: control and other invisible characters are escaped as
 /// Rust writes them, and so is the backslash that begins an escape.
 pub(crate) fn escaped(text: &str) -> String {
     let escaped = text.chars().map(|char| match char {
@@ -12,7 +12,7 @@ pub(crate) fn escaped(text: &str) -> String {
     escaped.collect()
 }
 
-/// A value as JSON in one line of ASCII: a terminal obeys more characters than JSON makes a writer escape.
+/// Returns a value as JSON in one line of ASCII: a terminal obeys more characters than JSON makes a writer escape.
 pub(crate) fn json_line(value: &serde_json::Value) -> String {
     let json = value.to_string();
     let mut line = String::with_capacity(json.len());

@@ -8,9 +8,9 @@ use platform::kafka::KafkaSettings;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-/// Records that are worked on together, at most.
+/// The most records that are worked on together.
 pub(crate) const CHUNK_RECORDS: usize = 2_000;
-/// The same in bytes.
+/// The most bytes of records that are worked on together.
 pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 /// How long a poll waits for a record.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
 /// How long going back to the start of a partition may take.
 pub(crate) const SEEK_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a member of a group is made from: the defaults of its kind, the operator's settings, and the promises.
+/// Returns what a member of a group is made from: the defaults of its kind, the operator's settings, and the promises.
 pub(crate) fn member(kafka: &KafkaSettings, group_id: &str, defaults: &[(&str, &str)]) -> ClientConfig {
     let mut config = kafka.client_config_with(defaults);
     config
@@ -34,8 +34,8 @@ pub(crate) fn member(kafka: &KafkaSettings, group_id: &str, defaults: &[(&str, &
     config
 }
 
-/// The only caller of Kafka's offset commit. Returns whether it succeeded, or was sent off where nobody waits for it:
-/// of that one the client library tells no result.
+/// Commits offsets, as nothing else does. Returns whether that succeeded, or was sent off where nobody waits for it: of
+/// that one the client library tells no result.
 ///
 /// A failed commit is logged and harmless: what lies behind it is read again and found in the database.
 pub(crate) fn commit<C: ConsumerContext>(
@@ -53,7 +53,7 @@ pub(crate) fn commit<C: ConsumerContext>(
     result.is_ok()
 }
 
-/// While it lives nothing is read: everything that is assigned is paused.
+/// A pause of everything that is assigned: while it lives nothing is read.
 pub(crate) struct Pause<'a, C: ConsumerContext> {
     client: &'a BaseConsumer<C>,
     paused: TopicPartitionList,

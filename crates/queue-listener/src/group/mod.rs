@@ -1,4 +1,4 @@
-//! What both ways do as members of a consumer group.
+//! What the ways of stamps and of messages do as members of a consumer group.
 //!
 //! * [`member`]: how a member is configured, the one place that commits offsets, and pausing.
 //! * [`undecodable`]: a batch that the client library can't decode, and the other errors of a client.

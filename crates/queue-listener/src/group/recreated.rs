@@ -21,9 +21,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FirstRead {
-    /// Where the record was read; it has a timestamp.
+    /// Where the record was read, which has a timestamp.
     pub(crate) coordinates: Coordinates,
-    /// No record up to this one has a timestamp above this one, as far as is known.
+    /// The timestamp above which no record up to this one has one, as far as is known.
     newest: i64,
 }
 
@@ -67,7 +67,7 @@ impl FirstReads {
         }
     }
 
-    /// All of them.
+    /// Returns the first reads of all partitions.
     pub(crate) fn all(&self) -> Vec<FirstRead> {
         self.0.values().cloned().collect()
     }
@@ -85,9 +85,9 @@ impl FirstReads {
 /// What was found out about first reads.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Their partitions hold other records now.
+    /// First reads of partitions that hold other records now.
     pub(crate) recreated: Vec<FirstRead>,
-    /// They are still there; this is to be remembered of them instead.
+    /// What is to be remembered of first reads whose records are still there.
     pub(crate) raised: Vec<FirstRead>,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntGauge;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// How long after the last word of it a partition counts as standing still: the client tries a batch that it can't
+/// How long after the last word of a batch a partition counts as standing still: the client tries a batch that it can't
 /// decode twice a second.
 const LASTING: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,7 @@ impl UndecodableBatch {
         self.last().is_some()
     }
 
-    /// Takes it back once nothing was heard of it for a while.
+    /// Takes the word of a batch back once nothing was heard of that for a while.
     pub(crate) fn forget_old(&self) {
         if self.last().take_if(|last| last.elapsed() > LASTING).is_some() {
             self.gauge.dec();

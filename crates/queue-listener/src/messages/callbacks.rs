@@ -17,7 +17,7 @@ use crate::group::recreated::FirstRead;
 /// A topic and the number of a partition.
 pub(super) type Partition = (String, i32);
 
-/// How far partitions were read: the assignment under which that was, and the offset after the last record.
+/// How far partitions were read: the assignment under which each was, and the offset after its last record.
 pub(super) type ReadUpTo = HashMap<Partition, (u64, i64)>;
 
 /// The listener's end of the client.
@@ -41,7 +41,7 @@ struct Assignments {
 struct HeldPartition {
     number: u64,
     first: Option<FirstRead>,
-    /// Everything below is stored, and not committed yet.
+    /// The offset below which everything is stored, and not committed yet.
     stored: Option<i64>,
 }
 
@@ -71,7 +71,7 @@ impl MessageCallbacks {
         read.insert(partition, (assignment.number, record.offset() + 1));
     }
 
-    /// Takes note that all this is stored. What was taken away meanwhile, or was taken and given again, is not this
+    /// Takes note that a chunk is stored. What was taken away meanwhile, or was taken and given again, is not this
     /// assignment's to commit.
     pub(super) fn finish(&self, read: ReadUpTo) {
         let mut assignments = self.assignments();
@@ -91,7 +91,7 @@ impl MessageCallbacks {
         }
     }
 
-    /// Takes note that these are committed.
+    /// Takes note that offsets are committed.
     fn forget(&self, offsets: &TopicPartitionList) {
         let mut assignments = self.assignments();
         for element in offsets.elements() {
@@ -140,7 +140,7 @@ impl MessageCallbacks {
         }
     }
 
-    /// The partitions to read from their start, until they are [`found`](Self::found_start).
+    /// Returns the partitions to read from their start, until they are [`found`](Self::found_start).
     pub(super) fn rewound(&self) -> Vec<Partition> {
         self.assignments().rewound.iter().cloned().collect()
     }

@@ -13,7 +13,7 @@ pub(super) struct Unwritable {
     source: DatabaseError,
 }
 
-/// Tries until it works or no waiting can mend it.
+/// Tries something until it works or no waiting can mend it.
 pub(super) async fn patiently<T, F>(
     step: &'static str,
     mut attempt: impl FnMut() -> F,

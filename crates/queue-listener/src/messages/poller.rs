@@ -41,7 +41,7 @@ pub(crate) struct MessageParts {
     pub(crate) topic: Option<String>,
     pub(crate) database: Database,
     pub(crate) metrics: ListenerMetrics,
-    /// Set once the group was joined, or there is nothing yet to join it for.
+    /// Whether the group was joined, or there is nothing yet to join it for.
     pub(crate) joined: Arc<AtomicBool>,
     /// How long a stop waits for what is being stored.
     pub(crate) patience: Duration,
@@ -81,7 +81,7 @@ pub(super) struct MessagePoller {
 }
 
 impl MessagePoller {
-    /// Subscribes.
+    /// Subscribes, so that the thread can be run.
     ///
     /// # Errors
     /// If the client can't be made.

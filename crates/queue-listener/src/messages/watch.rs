@@ -12,11 +12,11 @@ use rdkafka::consumer::BaseConsumer;
 use super::callbacks::MessageCallbacks;
 use crate::group::recreated::{self, Findings, FirstRead};
 
-/// How often the topics are looked at. It is one question about all of them.
+/// How often the topics are looked at, with one question about all of them.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Looks until the consumer is gone. It asks over a client of its own: one that is shared can't leave its group before
-/// the answer has come.
+/// Looks until the consumer is gone, over a client of its own: one that is shared can't leave its group before the
+/// answer has come.
 pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<MessageCallbacks>) {
     let mut client: Option<Arc<BaseConsumer>> = None;
     loop {

@@ -5,11 +5,11 @@ use std::collections::{HashMap, VecDeque};
 
 use domain::batch::assignment::Assignment;
 
-/// The last records that are looked at.
+/// How many of a partition's last records are looked at.
 const WINDOW: usize = 1_000;
-/// So many dead ones among them are too many: more than a fifth.
+/// How many dead records among the last ones are too many: more than a fifth.
 const TOO_MANY: usize = WINDOW / 5;
-/// So many dead ones in a row are too many, however few records there were before.
+/// How many dead records in a row are too many, however few records there were before.
 const IN_A_ROW: usize = 100;
 
 /// The recent fates of records, by partition.
@@ -64,7 +64,7 @@ impl Poisoned {
         self.partitions.remove(&assignment.partition);
     }
 
-    /// How many partitions have too many dead records.
+    /// Returns how many partitions have too many dead records.
     pub(crate) fn raised(&self) -> usize {
         self.partitions.values().filter(|recent| recent.raised).count()
     }

@@ -19,20 +19,20 @@ pub(crate) enum Decoded {
 /// A record that the database has to see before anything else.
 #[derive(Debug, Clone)]
 pub(crate) enum Other {
-    /// It can't be understood.
+    /// A record that can't be understood.
     Dead(Box<DeadLetter>),
-    /// It says that it is a dead letter's replay.
+    /// A record that says that it is a dead letter's replay.
     ReplayedStamp(Box<ReplayedStamp>),
 }
 
 /// A record that says of itself that it is a dead letter's replay. Only the database knows whether it is one.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplayedStamp {
-    /// What it says of itself.
+    /// What the record says of itself.
     pub(crate) claim: Claim,
-    /// What it is if that is true: the same bytes, read under the original coordinates.
+    /// What the record is if that is true: the same bytes, read under the original coordinates.
     original: Decoded,
-    /// What it is if not.
+    /// What the record is if that is not true.
     own: Decoded,
 }
 
@@ -69,7 +69,7 @@ impl Decoded {
         }
     }
 
-    /// Sorts it by what becomes of it: a stamp waits, and a dead letter is stored.
+    /// Sorts a record by what becomes of it: a stamp waits, and a dead letter is stored.
     pub(crate) fn sort(self, position: Position) -> Result<PendingStamp, Box<DeadLetter>> {
         match self {
             Self::Stamp(stamp) => Ok(PendingStamp { stamp, position }),
@@ -79,12 +79,12 @@ impl Decoded {
 }
 
 impl ReplayedStamp {
-    /// Tells what it is, once it is known whether it repeats a dead letter.
+    /// Returns what the record is, once it is known whether it repeats a dead letter.
     pub(crate) fn decoded(&self, genuine: bool) -> &Decoded {
         if genuine { &self.original } else { &self.own }
     }
 
-    /// Tells what the dead letter with this number comes to by it.
+    /// Returns what the dead letter with this id comes to by the record.
     pub(crate) fn verdict(&self, id: i64) -> Verdict {
         self.claim.verdict(id, matches!(self.original, Decoded::Stamp(_)))
     }

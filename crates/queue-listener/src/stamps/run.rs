@@ -86,7 +86,7 @@ pub(crate) async fn run(
     frontiers.map(drop)
 }
 
-/// Listeners of different names try again at different moments.
+/// Returns a seed, so that listeners of different names try again at different moments.
 fn seed(instance_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     instance_id.hash(&mut hasher);

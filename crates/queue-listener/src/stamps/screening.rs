@@ -15,13 +15,13 @@ use crate::stamps::writer::{Attempt, Failed, Writer};
 
 /// A chunk that was screened.
 pub(crate) struct ScreenedChunk {
-    /// What the heart is told.
+    /// What the heart is told of the chunk.
     pub(crate) screened: Screened,
-    /// How many of its records are dead letters.
+    /// How many records of the chunk are dead letters.
     pub(crate) dead: usize,
 }
 
-/// What the records are that are no plain stamps.
+/// The records of a chunk that are no plain stamps, by what became of them.
 #[derive(Default)]
 struct Sorted {
     /// Replays that have turned out to be stamps.
@@ -35,7 +35,7 @@ struct Sorted {
 /// Screens a chunk once. What was done of it before a failure changes nothing when it is done again.
 ///
 /// # Errors
-/// The chunk, to be screened again, and the step that failed.
+/// The screening, to be done again, and the step that failed.
 pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> ScreeningResult {
     let (sorted, processed) = match ask(writer, &screening).await {
         Ok(answers) => answers,
@@ -62,7 +62,7 @@ async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, H
     Ok((sorted, processed))
 }
 
-/// Finds out which records repeat dead letters, settles those, and sorts everything by what becomes of it.
+/// Finds out which records repeat dead letters, settles those replays, and sorts everything by what becomes of it.
 async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted, Failed> {
     let claims: Vec<Claim> = screening
         .others

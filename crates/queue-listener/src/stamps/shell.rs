@@ -89,7 +89,7 @@ pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::R
     }
 }
 
-/// Ends when either time of the wake has come, never if there is none.
+/// Ends when either time of the wake has come, never if the wake has none.
 async fn sleep(wake: Wake, started: Instant, clock: &dyn Clock) {
     let due = async {
         match wake.due {
@@ -109,10 +109,10 @@ async fn sleep(wake: Wake, started: Instant, clock: &dyn Clock) {
     }
 }
 
-/// What the database is asked or told, in a task of its own: a transaction must not be dropped half way.
+/// A task that asks or tells the database something, apart because a transaction must not be dropped half way.
 struct Task<T> {
     running: Option<JoinHandle<T>>,
-    /// Lasts over several attempts.
+    /// What is under way for the stall, over several attempts.
     under_way: Option<InProgress>,
     /// Why the last attempt has failed.
     failed: Option<Failed>,
@@ -125,7 +125,7 @@ impl<T> Default for Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Ends with the task, never if there is none.
+    /// Ends with the task, never if none is running.
     async fn end(&mut self) -> Result<T, tokio::task::JoinError> {
         match &mut self.running {
             Some(handle) => {
@@ -137,7 +137,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Keeps an error for the log. Returns what the heart is told.
+    /// Keeps an error for the log. Returns what the heart is told of the failure.
     fn fail(&mut self, failed: Failed) -> Failure {
         let failure = failed.failure();
         self.failed = Some(failed);
@@ -145,7 +145,7 @@ impl<T> Task<T> {
     }
 }
 
-/// What became of the writer's work.
+/// What became of the writer's work, if it did not fail.
 enum Done {
     Written { write: Write, processed: Processed, took: Duration },
     Probed,
@@ -162,7 +162,7 @@ struct Shell {
     started: Instant,
     screening: Task<ScreeningResult>,
     work: Task<Result<Done, Failed>>,
-    /// Who waits for partitions to be given back.
+    /// Who waits for partitions to be given back, by request.
     replies: HashMap<Request, mpsc::Sender<Vec<Commit>>>,
     requests: u64,
     /// What the database has said of the values that it refuses.

@@ -11,13 +11,13 @@ use store::{Database, DatabaseError};
 
 use crate::group::reread::read_again;
 
-/// Writes for one listener.
+/// Writes batches and dead letters for one listener.
 pub(crate) struct Writer {
     pub(crate) database: Database,
     pub(crate) kafka: KafkaSettings,
     /// What the instance is called in `batches.listener`.
     pub(crate) listener: String,
-    /// Where its records come from.
+    /// Topic that the stamps' records come from.
     pub(crate) topic: String,
 }
 
@@ -57,12 +57,12 @@ impl Failed {
         move |error| Self { step, error }
     }
 
-    /// What the heart is told.
+    /// Returns what the heart is told of the failure.
     pub(crate) fn failure(&self) -> Failure {
         self.error.failure()
     }
 
-    /// What the database has said.
+    /// Returns what the database has said.
     pub(crate) fn reason(&self) -> String {
         self.error.to_string()
     }

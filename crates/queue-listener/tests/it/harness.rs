@@ -9,10 +9,10 @@ use queue_listener::app::{self, RunningListener};
 use queue_listener::settings::ListenerSettings;
 use test_support::{TestDatabase, TestTopic, eventually, stack};
 
-/// Longer than any test runs.
+/// A tolerance in minutes that is longer than any test runs.
 pub(crate) const LONG: i32 = 1_000;
 
-/// What a test works with.
+/// A database, a topic and a group of a test's own.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) topic: TestTopic,
@@ -29,18 +29,18 @@ impl World {
         Self { database: TestDatabase::new().await, topic: TestTopic::new(partitions).await }
     }
 
-    /// The same with a topic of one partition with settings of its own.
+    /// Returns a world whose topic has one partition and settings of its own.
     pub(crate) async fn with_settings(settings: &[(&str, &str)]) -> Self {
         Self { database: TestDatabase::new().await, topic: TestTopic::with_settings(settings).await }
     }
 
-    /// The group of its listeners' messages. A listener reads the topics of all tests' users; in a group of all
-    /// tests, a user's messages would end in any of their databases.
+    /// Returns the group of the world's listeners for messages. A listener reads the topics of all tests' users; in a
+    /// group of all tests, a user's messages would end in any of their databases.
     pub(crate) fn message_group(&self) -> String {
         format!("messages-{}", self.topic.name())
     }
 
-    /// The group of its listeners: a rebalance of one that all tests share would hold up them all.
+    /// Returns the group of the world's listeners: a rebalance of one that all tests share would hold up them all.
     pub(crate) fn group(&self) -> &str {
         self.topic.name()
     }
@@ -62,7 +62,7 @@ impl World {
         Listener { running: app::start(settings, stop.clone()).expect("a listener"), stop }
     }
 
-    /// A `queue-listener dlq …` that is to be run.
+    /// Returns a `queue-listener dlq …` that is to be run.
     pub(crate) fn dlq_command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_queue-listener"));
         command
@@ -75,7 +75,7 @@ impl World {
         command
     }
 
-    /// Runs `queue-listener dlq …`: its exit code and what it printed.
+    /// Runs `queue-listener dlq …` and returns its exit code and what it printed.
     pub(crate) fn try_dlq(&self, arguments: &str) -> (Option<i32>, String) {
         let output = self.dlq_command(arguments).output().expect("the program can be run");
         if !output.status.success() {
@@ -84,21 +84,21 @@ impl World {
         (output.status.code(), String::from_utf8(output.stdout).expect("it prints text"))
     }
 
-    /// The same for a command that succeeds: its last line.
+    /// Runs a `queue-listener dlq …` that succeeds, and returns the last line that it printed.
     pub(crate) fn dlq(&self, arguments: &str) -> String {
         let (code, printed) = self.try_dlq(arguments);
         assert_eq!(code, Some(0), "{arguments}: {printed}");
         printed.lines().last().unwrap_or_default().to_owned()
     }
 
-    /// Stores a dead letter of the topic, as if it had been read long ago at this offset. Returns its number.
+    /// Stores a dead letter of the topic, as if it had been read long ago at this offset. Returns the letter's id.
     pub(crate) async fn bury(&self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> i64 {
         let sql = r#"INSERT INTO dead_letters (topic, partition, "offset", "timestamp", key, value, reason, detail)
                      VALUES ($1, 7, $2, 1767225600000, $3, $4, 'not_json', 'A test.') RETURNING id"#;
         self.database.query(sql, &[&self.topic.name(), &offset, &key, &value]).await[0].get(0)
     }
 
-    /// The server's time, so many minutes ago.
+    /// Returns the server's time, so many minutes ago.
     pub(crate) async fn minutes_ago(&self, minutes: f64) -> String {
         let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' - make_interval(secs => $1),
                           'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
@@ -111,7 +111,7 @@ impl World {
         assert_eq!(self.database.number(PROCESSED).await, count);
     }
 
-    /// All batches, oldest first: trigger, size as stored, members counted.
+    /// Returns all batches, oldest first: trigger, size as stored, members counted.
     pub(crate) async fn batches(&self) -> Vec<(String, i32, i64)> {
         let sql = "SELECT b.trigger, b.size, count(p.stamp_id)
                    FROM batches b LEFT JOIN processed_stamps p ON p.batch_id = b.id
@@ -120,7 +120,7 @@ impl World {
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
     }
 
-    /// The state of one stamp, if it is known.
+    /// Returns the state of one stamp, if it is known.
     pub(crate) async fn state(&self, object_cid: &str) -> Option<String> {
         let sql = "SELECT state FROM stamp_states WHERE object_cid = $1";
         self.database.query(sql, &[&object_cid]).await.first().map(|row| row.get(0))
@@ -136,32 +136,32 @@ impl World {
 const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
 
 impl Listener {
-    /// Stops it as SIGTERM does.
+    /// Stops the listener as SIGTERM does.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.join().await.expect("a clean stop");
     }
 
-    /// Waits until it ends by itself, and returns why.
+    /// Waits until the listener ends by itself, and returns why.
     pub(crate) async fn failed(self) -> anyhow::Error {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.running.join());
         ended.await.expect("it ends").expect_err("it fails")
     }
 
-    /// The value of a metric, labels included in its name; 0 if there is none.
+    /// Returns the value of a metric, labels included in its name; 0 if there is none.
     pub(crate) async fn metric(&self, name: &str) -> i64 {
         let text = self.get("/metrics").await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }
 
-    /// Waits until it has joined its groups.
+    /// Waits until the listener has joined its groups.
     pub(crate) async fn ready(&self) {
         let is_ready = |text: &String| text.contains(r#""status":"ready""#);
         eventually("the listener is ready", || self.get("/readyz"), is_ready).await;
     }
 
-    /// Asks for a path of its operators' address.
+    /// Asks for a path of the operators' address.
     pub(crate) async fn get(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.running.admin);
         reqwest::get(url).await.expect("an answer").text().await.expect("a text")

@@ -41,7 +41,7 @@ pub fn tell_of(letter: &DeadLetter) {
     tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
 }
 
-/// The statement that inserts the dead letters which [`LetterColumns`] holds; they are its first parameters.
+/// Returns the statement that inserts the dead letters which [`LetterColumns`] holds; they are its first parameters.
 pub(crate) fn insert() -> String {
     format!(
         r#"

@@ -16,21 +16,21 @@ use crate::schema::dead_letters;
 /// Which dead letters are meant; what is `None` or `false` does not narrow it.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// These.
+    /// Only the dead letters with these ids.
     pub ids: Option<Vec<i64>>,
-    /// Those of one topic.
+    /// Only the dead letters whose records were read from this topic.
     pub topic: Option<String>,
-    /// Those with one reason.
+    /// Only the dead letters with this reason.
     pub reason: Option<String>,
-    /// Those that were stored then or later.
+    /// Only the dead letters that were stored then or later.
     pub since: Option<DateTime<Utc>>,
-    /// Those that were stored earlier.
+    /// Only the dead letters that were stored earlier.
     pub before: Option<DateTime<Utc>>,
-    /// Those that have come back from fewer replays than this.
+    /// Only the dead letters that have come back from fewer replays than this.
     pub replays_below: Option<i32>,
-    /// Those that wait for a replay: none is under way, and none has succeeded.
+    /// Only the dead letters that wait for a replay: none is under way, and none has succeeded.
     pub waiting: bool,
-    /// Those that were understood in the end.
+    /// Only the dead letters that were understood in the end.
     pub resolved: bool,
 }
 
@@ -38,27 +38,27 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = dead_letters)]
 pub struct LetterSummary {
-    /// Its number.
+    /// Id of the dead letter.
     pub id: i64,
-    /// Where it was read.
+    /// Topic of the record.
     pub topic: String,
-    /// The same.
+    /// Partition of the record.
     pub partition: i32,
-    /// The same.
+    /// Offset of the record in its partition.
     pub offset: i64,
-    /// Milliseconds since 1970, -1 if the record has none.
+    /// Timestamp of the record in milliseconds since 1970; -1 if it has none.
     pub timestamp: i64,
-    /// A short code.
+    /// Code of the reason.
     pub reason: String,
-    /// A sentence for people.
+    /// A sentence about the reason, for people.
     pub detail: String,
-    /// When it was stored.
+    /// When the dead letter was stored.
     pub received_at: DateTime<Utc>,
-    /// How often it was replayed and not understood.
+    /// How often the dead letter was replayed and not understood.
     pub replays: i32,
-    /// When Kafka acknowledged its replay, while that is not decided.
+    /// When Kafka acknowledged a replay of the dead letter, while that is not decided.
     pub replayed_at: Option<DateTime<Utc>>,
-    /// When it was understood in the end.
+    /// When the dead letter was understood in the end.
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
@@ -66,14 +66,14 @@ pub struct LetterSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = dead_letters)]
 pub struct WholeLetter {
-    /// Everything else.
+    /// The dead letter without what it holds.
     #[diesel(embed)]
     pub summary: LetterSummary,
-    /// Its key, if it has one.
+    /// Key of the record, if it has one.
     pub key: Option<Vec<u8>>,
-    /// Its value, if it has one.
+    /// Value of the record, if it has one.
     pub value: Option<Vec<u8>>,
-    /// Its headers, as [`DeadLetter::headers`](super::DeadLetter::headers) has them.
+    /// Headers of the record, as [`DeadLetter::headers`](super::DeadLetter::headers) has them.
     pub headers: serde_json::Value,
 }
 
@@ -112,7 +112,7 @@ impl Filter {
 /// Lists dead letters, the newest first.
 ///
 /// # Errors
-/// If the database can't be asked; so for all of these.
+/// Whatever the database says.
 pub async fn list(
     database: &Database,
     filter: Filter,
@@ -127,6 +127,9 @@ pub async fn list(
 }
 
 /// Returns dead letters whole, the oldest first.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn load(database: &Database, filter: Filter) -> Result<Vec<WholeLetter>, DatabaseError> {
     database
         .ask_within(LIMIT, |connection| {
@@ -136,7 +139,10 @@ pub async fn load(database: &Database, filter: Filter) -> Result<Vec<WholeLetter
         .await
 }
 
-/// Returns the numbers of dead letters and about how many bytes each takes, the oldest first.
+/// Returns the ids of dead letters and about how many bytes each takes, the oldest first.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn select(database: &Database, filter: Filter) -> Result<Vec<(i64, i32)>, DatabaseError> {
     database
         .ask_within(LIMIT, |connection| {
@@ -150,6 +156,9 @@ pub async fn select(database: &Database, filter: Filter) -> Result<Vec<(i64, i32
 }
 
 /// Removes dead letters and returns how many there were.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn purge(database: &Database, filter: Filter) -> Result<usize, DatabaseError> {
     database
         .ask_within(LIMIT, |connection| {

@@ -12,7 +12,7 @@ use crate::error::DatabaseError;
 /// these very bytes.
 ///
 /// # Errors
-/// Whatever the database says; so for all of these.
+/// Whatever the database says.
 pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Option<i64>>, DatabaseError> {
     const SQL: &str = r#"
         SELECT i.ordinal, d.id
@@ -99,7 +99,10 @@ async fn update(database: &Database, verdicts: &[Verdict]) -> Result<u64, Databa
 }
 
 /// Notes that Kafka has acknowledged publications: each a dead letter and how often it had come back before.
-/// One that has come back already since then is left as it is.
+/// A dead letter that has come back already since then is left as it is.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn mark_replayed(database: &Database, published: &[(i64, i32)]) -> Result<u64, DatabaseError> {
     let sql = format!(
         r"

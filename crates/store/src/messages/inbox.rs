@@ -16,27 +16,27 @@ use crate::schema::{messages, stored_messages};
 /// Where a message lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folder {
-    /// With those that are active.
+    /// The messages that are active.
     Inbox,
-    /// With those that are not.
+    /// The messages that are not active.
     Trash,
 }
 
 /// How many messages a user has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// In the inbox.
+    /// How many messages the user has in the inbox.
     pub inbox: i64,
-    /// In the trash.
+    /// How many messages the user has in the trash.
     pub trash: i64,
 }
 
 /// What became of a message that was to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone for good.
+    /// The message is gone for good.
     Deleted,
-    /// It lies in the inbox, from where nothing is deleted.
+    /// The message lies in the inbox, from where nothing is deleted.
     InInbox,
     /// The user has no such message.
     NotFound,
@@ -45,13 +45,14 @@ pub enum Deletion {
 /// A part of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Its messages, the newest first.
+    /// Messages of the folder, the newest first.
     pub messages: Vec<StoredMessage>,
-    /// Whether there are older ones in the folder.
+    /// Whether there are older messages in the folder.
     pub is_more: bool,
 }
 
-/// Bodies of one page in bytes, unless a single one is larger: other producers' messages may have a megabyte each.
+/// The bytes that bodies of one page take at most, unless a single one is larger: other producers' messages may have a
+/// megabyte each.
 const PAGE_BYTES: usize = 8 << 20;
 
 diesel::define_sql_function! {
@@ -63,7 +64,7 @@ diesel::define_sql_function! {
 /// last. A page of large messages ends earlier.
 ///
 /// # Errors
-/// If the database can't be asked; so for all of these.
+/// Whatever the database says.
 pub async fn list(
     database: &Database,
     recipient: Uuid,
@@ -110,6 +111,9 @@ fn fitting(sizes: &[(i64, i32)], limit: usize) -> (Vec<i64>, bool) {
 }
 
 /// Returns one message of a user.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn find(
     database: &Database,
     recipient: Uuid,
@@ -130,6 +134,9 @@ pub async fn find(
 }
 
 /// Counts a user's messages.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn counts(database: &Database, recipient: Uuid) -> Result<Counts, DatabaseError> {
     database
         .ask(|connection| {
@@ -149,6 +156,9 @@ pub async fn counts(database: &Database, recipient: Uuid) -> Result<Counts, Data
 
 /// Moves a message to the inbox or the trash and returns it, changed `by` that user now; one that lies there already
 /// is returned as it is.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn set_active(
     database: &Database,
     recipient: Uuid,
@@ -177,6 +187,9 @@ pub async fn set_active(
 }
 
 /// Deletes a message from the trash for good: its coordinates are all that stays.
+///
+/// # Errors
+/// Whatever the database says.
 pub async fn delete(database: &Database, recipient: Uuid, uuid: Uuid) -> Result<Deletion, DatabaseError> {
     let nothing = Gone::default();
     let deleted = database

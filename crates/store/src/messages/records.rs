@@ -8,8 +8,8 @@ use crate::database::Database;
 use crate::dead_letters::{self, replays};
 use crate::error::{DatabaseError, ErrorClass};
 
-/// Stores what was read, those of one partition in the order of their offsets: replays are settled, then messages and
-/// dead letters are stored in one transaction. Returns the messages that are new.
+/// Stores records that were read, those of one partition in the order of their offsets: replays are settled, then
+/// messages and dead letters are stored in one transaction. Returns the messages that are new.
 ///
 /// A replay of a dead letter is stored under that one's coordinates; if it is still bad, the dead letter has come
 /// back and there is no second one. A message that the database refuses for its values becomes a dead letter; then the
@@ -70,7 +70,7 @@ impl Row {
     }
 }
 
-/// Finds out which records repeat dead letters, settles those, and returns what is to be stored.
+/// Finds out which records repeat dead letters, settles those replays, and returns what is to be stored.
 async fn settle(database: &Database, records: Vec<MessageRecord>) -> Result<Vec<Row>, DatabaseError> {
     let claims: Vec<Claim> = records.iter().filter_map(|record| record.claim().cloned()).collect();
     let mut found = replays::recognise(database, &claims).await?.into_iter();

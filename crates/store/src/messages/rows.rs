@@ -16,44 +16,45 @@ use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 use crate::schema::messages;
 
-/// As long as for dead letters, which go into the same statement: both may be large.
+/// The limit of a statement that stores messages, as long as for dead letters, which go into the same one: both may be
+/// large.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A row of the view `messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = messages)]
 pub struct StoredMessage {
-    /// Its number: a later one was stored later.
+    /// Id of the message: a later one was stored later.
     pub id: i64,
-    /// The same for those who read it over HTTP.
+    /// Id of the message for those who read it over HTTP.
     pub uuid: Uuid,
-    /// What it is about.
+    /// Subject of the message.
     pub subject: String,
-    /// What it says.
+    /// Text of the message.
     pub body: String,
-    /// Where more can be read.
+    /// URL where more can be read, if there is one.
     pub reference_url: Option<String>,
-    /// Whether it lies in the inbox, not in the trash.
+    /// Whether the message lies in the inbox, not in the trash.
     pub is_active: bool,
-    /// Who made it.
+    /// Who made the message.
     pub created_by: String,
-    /// When it was stored.
+    /// When the message was stored.
     pub created_date: DateTime<Utc>,
-    /// Who changed it last.
+    /// Who changed the message last.
     pub modified_by: String,
-    /// When that was.
+    /// When the message was changed last.
     pub modified_date: Option<DateTime<Utc>>,
-    /// Where it was read.
+    /// Topic of the record.
     pub kafka_topic: String,
-    /// The same.
+    /// Partition of the record.
     pub kafka_partition: i32,
-    /// The same.
+    /// Offset of the record in its partition.
     pub kafka_offset: i64,
-    /// The record's, in milliseconds since 1970; -1 if it has none.
+    /// Timestamp of the record in milliseconds since 1970; -1 if it has none.
     pub kafka_timestamp: i64,
-    /// The record's key as text, if it has one.
+    /// Key of the record as text, if it has one.
     pub kafka_key: Option<String>,
-    /// Whom it is for.
+    /// User whom the message is for.
     pub recipient: Uuid,
 }
 
@@ -61,8 +62,8 @@ pub struct StoredMessage {
 /// sees a later record of a partition stored and an earlier one not. Returns the messages that are new, in order of
 /// their coordinates; one that was deleted for good is not.
 ///
-/// * `passed`: where replays were read, which are stored in the place of the dead letters that they repeat. Each leaves a
-///   row that holds its coordinates and nothing else. So it is never taken for a message of its own, not even once the
+/// * `passed`: where replays were read, which are stored in the place of the dead letters that they repeat. Each leaves
+///   a row that holds its coordinates and nothing else. So it is never taken for a message of its own, not even once the
 ///   dead letter is purged.
 ///
 /// # Errors

@@ -8,20 +8,20 @@ use super::owners::LIMIT;
 use crate::database::Database;
 use crate::error::DatabaseError;
 
-/// Rows of one owner that are counted: an index of a million is read in a quarter of a second. Where there are
+/// The most rows of one owner that are counted: an index of a million is read in a quarter of a second. Where there are
 /// more, this is what is shown.
 const COUNTED: i64 = 1_000_000;
 
-/// What owners have still to publish.
+/// What the outboxes of owners have still to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboxBacklog {
     /// How many rows are not in the process's memory.
     pub unread: i64,
-    /// For how long the oldest of all has been stored.
+    /// For how long the oldest of all events that are not in Kafka has been stored.
     pub oldest: Duration,
 }
 
-/// Looks what owners have still to publish.
+/// Returns what owners have still to publish.
 ///
 /// # Errors
 /// If the database can't be reached.

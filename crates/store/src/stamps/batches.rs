@@ -13,15 +13,15 @@ use crate::schema::{batches, stamp_states};
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = batches)]
 pub struct BatchRow {
-    /// Its number.
+    /// Id of the batch.
     pub id: i64,
-    /// Why it left.
+    /// Why the batch left.
     pub trigger: String,
-    /// How many stamps it holds.
+    /// How many stamps the batch holds.
     pub size: i32,
-    /// The instance that made it.
+    /// Name of the instance that made the batch.
     pub listener: String,
-    /// When it was committed.
+    /// When the batch was committed.
     pub processed_at: DateTime<Utc>,
 }
 

@@ -14,7 +14,7 @@ use crate::dead_letters;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
-/// Time of the statement, which stores dead letters too: they may be large.
+/// The limit of the statement, which stores dead letters too: they may be large.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Stores a chunk's dead letters and its distant stamps in one statement, each once: what is there stays. Where one of
@@ -56,7 +56,8 @@ pub async fn store(
         .await
 }
 
-/// The statement that stores both. Rows are locked in the order of their keys, as everywhere.
+/// Returns the statement that stores dead letters and distant stamps. Rows are locked in the order of their keys, as
+/// everywhere.
 fn statement() -> String {
     let letters = dead_letters::insert();
     format!(

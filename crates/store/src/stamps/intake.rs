@@ -16,16 +16,16 @@ const STORE_LIMIT: Duration = Duration::from_millis(1_500);
 /// A stamp with its number in the owner's outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbered {
-    /// The number, counted by the owner.
+    /// Number of the stamp, counted by the owner.
     pub seq: i64,
     /// The stamp.
     pub stamp: Stamp,
 }
 
-/// What a group commit did.
+/// What became of a group commit.
 #[derive(Debug)]
 pub enum GroupCommit {
-    /// It is committed. Rows whose number is missing here had an `object_cid` that was taken already.
+    /// The group is committed. Rows whose number is missing here had an `object_cid` that was taken already.
     Committed {
         /// The numbers of the rows that were stored.
         accepted: Vec<i64>,

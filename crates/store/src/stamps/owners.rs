@@ -22,13 +22,13 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// An owner whose outbox has to be published by somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetiredOwner {
-    /// Its number.
+    /// Id of the owner.
     pub id: i64,
-    /// Up to here everything is in Kafka.
+    /// Mark of the owner: the number up to which everything is in Kafka.
     pub published_through: i64,
 }
 
-/// Makes a new owner.
+/// Makes a new owner and returns its id.
 ///
 /// # Errors
 /// If the database can't be reached.
@@ -74,7 +74,7 @@ pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64
         .await
 }
 
-/// Retires an owner of one's own and waits for the inserts that are under way. Returns it with its mark.
+/// Retires an owner of one's own and waits for the inserts that are under way. Returns the owner with its mark.
 ///
 /// # Errors
 /// If the database can't be reached.

@@ -14,8 +14,8 @@ use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
-/// Usual is a tenth of a second. What takes longer than this is a lock, a link that went half open, or a disk that
-/// can't keep up, and is tried again.
+/// The limit of a statement that usually takes a tenth of a second. What takes longer than this is a lock, a link that
+/// went half open, or a disk that can't keep up, and is tried again.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What the database made of the batches.
@@ -40,14 +40,14 @@ impl Processed {
     }
 }
 
-/// A batch that is committed.
+/// A batch that the database has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MadeBatch {
-    /// Its number.
+    /// Id of the batch.
     pub id: i64,
-    /// Why it left.
+    /// Why the batch left.
     pub trigger: Trigger,
-    /// How many stamps it holds.
+    /// How many stamps the batch holds.
     pub size: usize,
 }
 
@@ -57,7 +57,7 @@ const PROCESSED_AMONG: &str = "
     JOIN stamps s ON s.object_cid = i.object_cid
     JOIN processed_stamps p ON p.stamp_id = s.id";
 
-/// Returns those of the ids whose stamps are processed.
+/// Returns which of the ids are those of processed stamps.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -156,7 +156,7 @@ pub async fn probe(
         .await
 }
 
-/// The parameters of the statements, column by column.
+/// The parameters of the statements that process batches, column by column.
 struct MemberColumns {
     ids: Vec<String>,
     tolerances: Vec<i32>,
@@ -258,7 +258,7 @@ impl MemberColumns {
     }
 }
 
-/// The statement that processes batches.
+/// Returns the statement that processes batches.
 fn statement() -> String {
     format!(
         r#"

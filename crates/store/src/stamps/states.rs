@@ -12,29 +12,29 @@ use crate::schema::stamp_states;
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = stamp_states)]
 pub struct StampState {
-    /// The stamp's id.
+    /// Id of the stamp (`object_cid`).
     pub object_cid: String,
-    /// Minutes.
+    /// Tolerance of the stamp in minutes.
     pub time_tolerance: i32,
-    /// When the sender says it was made.
+    /// When the stamp was made, as its sender says.
     pub created_date: DateTime<Utc>,
-    /// When it is due.
+    /// When the stamp is due.
     pub process_after: DateTime<Utc>,
-    /// `pending` or `processed`.
+    /// State of the stamp: `pending` or `processed`.
     pub state: String,
-    /// The batch, once there is one.
+    /// Id of the batch, once there is one.
     pub batch_id: Option<i64>,
-    /// Why the batch left.
+    /// Why the batch left, once there is one.
     pub trigger: Option<String>,
-    /// When the batch was committed.
+    /// When the batch was committed, once there is one.
     pub processed_at: Option<DateTime<Utc>>,
-    /// Where the event was read.
+    /// Topic of the event, if the listener has read it.
     pub kafka_topic: Option<String>,
-    /// The same.
+    /// Partition of the event, if the listener has read it.
     pub kafka_partition: Option<i32>,
-    /// The same.
+    /// Offset of the event in its partition, if the listener has read it.
     pub kafka_offset: Option<i64>,
-    /// How many stamps the batch holds.
+    /// How many stamps the batch holds, once there is one.
     pub batch_size: Option<i32>,
 }
 

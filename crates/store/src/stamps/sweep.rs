@@ -11,10 +11,10 @@ use crate::error::DatabaseError;
 
 /// How often a stamp is swept: what was lost twice is lost for a reason that a third record does not mend.
 const SWEEPS: i32 = 2;
-/// Overdue rows that are looked at in one sweep: a second's work. While the outbox has more of them to publish,
+/// The most overdue rows that are looked at in one sweep: a second's work. While the outbox has more rows to publish,
 /// nothing is known to be lost.
 const EXAMINED: i64 = 100_000;
-/// Rows of older binaries that are given their due time in one sweep.
+/// The most rows of older binaries that are given their due time in one sweep.
 const DATED: i64 = 10_000;
 
 /// Of the stamps that owners have published, those that are pending although somebody processed batches after they
@@ -66,7 +66,7 @@ pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, Databa
         .await
 }
 
-/// The statements of a sweep: one dates rows of older binaries, one takes. A test looks at their plans.
+/// Returns the statements of a sweep: one dates rows of older binaries, one takes. A test looks at their plans.
 pub fn sweep_statements() -> [String; 2] {
     let date = format!(
         "WITH undated AS MATERIALIZED ({UNDATED})

@@ -44,7 +44,7 @@ async fn watch(database: &TestDatabase, default: &str, expected: &str) {
         .await;
 }
 
-/// Has every function of the crate write that does.
+/// Has every function of the crate write that writes anything.
 async fn write(pool: &Database) {
     let owner = owners::register(pool).await.expect("registered");
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");

@@ -8,7 +8,7 @@ use store::migrations::{MIGRATIONS, SchemaState, migrate, schema_state};
 use store::schema::{batches, dead_letters, messages, processed_stamps, stamp_states, stored_messages};
 use test_support::TestDatabase;
 
-/// Every column, index, constraint and view, one a line.
+/// Returns every column, index, constraint and view, one a line.
 async fn shape(database: &TestDatabase) -> Vec<String> {
     let sql = "
         SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable

@@ -5,7 +5,7 @@ use store::Database;
 use store::dead_letters::replays::{mark_replayed, settle};
 use test_support::TestDatabase;
 
-/// A database with one dead letter, and its number.
+/// Returns a database with one dead letter, and the id of that.
 async fn buried() -> (TestDatabase, Database, i64) {
     let database = TestDatabase::new().await;
     let insert = r#"INSERT INTO dead_letters (topic, partition, "offset", "timestamp", reason, detail)
@@ -15,7 +15,7 @@ async fn buried() -> (TestDatabase, Database, i64) {
     (database, pool, id)
 }
 
-/// `replays`, and whether a replay is under way or has succeeded.
+/// Returns `replays`, and whether a replay is under way or has succeeded.
 async fn row(database: &TestDatabase) -> (i32, bool, bool) {
     let sql = "SELECT replays, replayed_at IS NOT NULL, resolved_at IS NOT NULL FROM dead_letters";
     let row = &database.query(sql, &[]).await[0];

@@ -13,7 +13,7 @@ use url::Url;
 /// A name that the server's certificate does not have, with the way to the server beside it.
 const WRONG_HOST: &str = "elsewhere.test";
 
-/// What a person is told.
+/// What a person is told of a certificate by an unknown authority.
 const UNKNOWN_AUTHORITY: &str = "invalid peer certificate: UnknownIssuer";
 const WRONG_NAME: &str = "certificate not valid for name \"elsewhere.test\"";
 const NO_TLS: &str = "server does not support TLS";

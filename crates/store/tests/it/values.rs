@@ -14,7 +14,7 @@ pub(crate) fn stamp(object_cid: &str) -> Stamp {
     stamp_due_after(object_cid, 10)
 }
 
-/// A stamp that was made at the beginning of 2026 and may wait for so many minutes.
+/// Returns a stamp that was made at the beginning of 2026 and may wait for so many minutes.
 pub(crate) fn stamp_due_after(object_cid: &str, minutes: i32) -> Stamp {
     let created: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
     Stamp::new(
@@ -29,7 +29,7 @@ pub(crate) fn numbered(first: i64, ids: &[&str]) -> Vec<Numbered> {
     ids.iter().zip(first..).map(|(id, seq)| Numbered { seq, stamp: stamp(id) }).collect()
 }
 
-/// Batches of `size` with these triggers, of these ids in their order.
+/// Returns batches of `size` with these triggers, of these ids in their order.
 pub(crate) fn batches<'a>(
     ids: impl IntoIterator<Item = &'a str>,
     size: usize,
@@ -42,7 +42,7 @@ pub(crate) fn batches<'a>(
     triggers.iter().zip(members.chunks(size)).map(batch).collect()
 }
 
-/// A message in a user's own topic, partition 0.
+/// Returns a message in a user's own topic, partition 0.
 pub(crate) fn message(recipient: Uuid, offset: i64) -> NewMessage {
     NewMessage {
         message: Message::new(&format!("subject {offset}"), "body", None, true).expect("a valid message"),
@@ -57,7 +57,7 @@ pub(crate) fn message(recipient: Uuid, offset: i64) -> NewMessage {
     }
 }
 
-/// A dead letter with nothing in it.
+/// Returns a dead letter with nothing in it.
 pub(crate) fn letter(topic: &str, partition: i32, offset: i64, timestamp: i64) -> DeadLetter {
     DeadLetter {
         coordinates: Coordinates { topic: topic.to_owned(), partition, offset, timestamp },

@@ -26,7 +26,7 @@ const REVOKE_PATIENCE: Duration = Duration::from_secs(1);
 /// The listener's end of one client.
 pub(super) struct StampCallbacks {
     pub(super) shared: Arc<ConsumerState>,
-    /// Another client has taken this one's place: what it still calls back concerns nobody.
+    /// Whether another client has taken this one's place: what it still calls back concerns nobody.
     pub(super) replaced: AtomicBool,
 }
 
@@ -76,12 +76,12 @@ impl ConsumerState {
         lock(&self.first_reads)
     }
 
-    /// The reader's time.
+    /// Returns the reader's time.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Offsets as the client takes them.
+    /// Returns offsets as the client takes them.
     pub(super) fn offsets(&self, commits: &[Commit]) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::with_capacity(commits.len());
         for Commit { assignment, offset } in commits {
@@ -97,7 +97,7 @@ impl ConsumerState {
         let _ending = self.control.send(control);
     }
 
-    /// Takes note of a record. Returns during which assignment it was read, `None` if it is somebody else's.
+    /// Takes note of a record. Returns during which assignment it was read, `None` if the record is somebody else's.
     pub(super) fn note(&self, record: &BorrowedMessage<'_>) -> Option<Assignment> {
         let (partition, offset) = (record.partition(), record.offset());
         let Read { assignment, is_first, goes_back } =
@@ -115,7 +115,7 @@ impl ConsumerState {
         Some(assignment)
     }
 
-    /// Tells whether the partitions are paused.
+    /// Takes note of whether the partitions are paused.
     pub(super) fn set_paused(&self, paused: bool) {
         self.reader().set_paused(paused, self.elapsed());
         self.metrics.paused.set(i64::from(paused));
@@ -126,7 +126,7 @@ impl ConsumerState {
         lock(&self.rewound).push(partition);
     }
 
-    /// The partitions to read from their start.
+    /// Takes the partitions that are to be read from their start.
     pub(super) fn take_rewound(&self) -> Vec<i32> {
         std::mem::take(&mut *lock(&self.rewound))
     }

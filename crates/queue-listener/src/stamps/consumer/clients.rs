@@ -50,10 +50,10 @@ pub(super) struct Clients {
     pub(super) silence: Duration,
 }
 
-/// A client that is looked after.
+/// A client with a watchdog that looks after it.
 pub(super) struct Watched {
     pub(super) client: Arc<BaseConsumer<StampCallbacks>>,
-    /// Set by the watchdog: nothing more is to be expected of this client.
+    /// Whether the watchdog has found that nothing more is to be expected of this client.
     pub(super) stuck: Arc<AtomicBool>,
 }
 

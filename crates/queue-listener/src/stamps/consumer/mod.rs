@@ -46,7 +46,7 @@ pub(crate) struct Consumer {
 pub(crate) struct Channels {
     pub(crate) fetched: Sender<Chunk<Other>>,
     pub(crate) control: UnboundedSender<Control>,
-    /// Set once the group has given this member its first assignment, empty or not.
+    /// Whether the group has given this member its first assignment, empty or not.
     pub(crate) joined: Arc<AtomicBool>,
 }
 
@@ -216,7 +216,7 @@ impl StampPoller {
         }
     }
 
-    /// Gives a chunk to the heart. Returns false once there is none any more, or a stop.
+    /// Gives a chunk to the heart. Returns false once there is no heart any more, or a stop.
     fn hand_over(&mut self, chunk: Chunk<Other>) -> bool {
         let room = async { tokio::time::timeout(PATIENCE, self.fetched.reserve()).await };
         match self.runtime.block_on(room) {

@@ -11,7 +11,7 @@ use domain::batch::assignment::Assignment;
 
 use super::*;
 
-/// The time does not matter here.
+/// A clock that stands still: the time does not matter here.
 struct StandingClock;
 
 impl Clock for StandingClock {
@@ -25,7 +25,7 @@ impl Clock for StandingClock {
 }
 
 struct Listening {
-    /// Its end is the end of the thread.
+    /// The consumer, whose end is the end of the thread.
     consumer: Consumer,
     client: CurrentClient,
     metrics: ListenerMetrics,

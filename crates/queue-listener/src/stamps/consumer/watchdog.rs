@@ -76,7 +76,7 @@ impl Watchdog {
     }
 }
 
-/// The partitions that have records which don't come.
+/// Returns the partitions that have records which don't come.
 pub(super) fn silent(client: &Client, shared: &ConsumerState, silence: Duration) -> Vec<i32> {
     // A batch that can't be decoded is silent too, and a fresh client can't decode it either.
     if shared.undecodable.is_on() {

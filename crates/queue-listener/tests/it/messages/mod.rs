@@ -38,7 +38,7 @@ impl User {
         self.send_all([subject]);
     }
 
-    /// The same with many.
+    /// Publishes messages and waits until Kafka has them.
     fn send_all(&self, subjects: impl IntoIterator<Item = impl AsRef<str>>) {
         for subject in subjects {
             self.topic.send(None, Some(&value(subject.as_ref())));
@@ -52,14 +52,14 @@ impl User {
         eventually("offsets of messages committed", seen, |seen| *seen == offset).await;
     }
 
-    /// The subjects of their messages, in the order of the topic's records.
+    /// Returns the subjects of the user's messages, in the order of the topic's records.
     async fn subjects(&self, world: &World) -> Vec<String> {
         let sql = "SELECT subject FROM messages WHERE recipient = $1
                    ORDER BY kafka_timestamp, kafka_partition, kafka_offset";
         world.database.query(sql, &[&self.id]).await.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Waits until these are their messages.
+    /// Waits until the user has messages with these subjects.
     async fn has(&self, world: &World, subjects: &[&str]) {
         let seen = || self.subjects(world);
         let mut expected = subjects.to_vec();
@@ -72,13 +72,13 @@ impl User {
         eventually("messages stored", seen, is_so).await;
     }
 
-    /// Everything that is stored of their messages.
+    /// Returns everything that is stored of the user's messages.
     async fn rows(&self, world: &World) -> Vec<String> {
         let sql = "SELECT m::text FROM stored_messages m WHERE recipient = $1 ORDER BY id";
         world.database.query(sql, &[&self.id]).await.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Offset and reason of the dead letters of their topic.
+    /// Returns offset and reason of the dead letters of the user's topic.
     async fn letters(&self, world: &World) -> Vec<(i64, String)> {
         letters(world, self.topic.name()).await
     }

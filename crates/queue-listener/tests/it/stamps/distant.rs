@@ -4,7 +4,7 @@ use test_support::eventually;
 
 use crate::harness::World;
 
-/// A day, in milliseconds.
+/// Retention of a topic: a day, in milliseconds.
 const RETENTION: (&str, &str) = ("retention.ms", "86400000");
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,10 +22,10 @@ enum Outcome {
 }
 
 struct Poison {
-    /// What it is, with its number in the list of poisons where it has one.
+    /// What the poison is, with its number in the list of poisons where it has one.
     what: &'static str,
     value: Option<Vec<u8>>,
-    /// How many headers it has, with values that are no text.
+    /// How many headers the record has, with values that are no text.
     headers: usize,
     compressed: bool,
     outcome: Outcome,
@@ -41,7 +41,7 @@ fn fine(what: &'static str, value: impl Into<Vec<u8>>, id: &str) -> Poison {
     Poison { what, value, headers: 0, compressed: false, outcome }
 }
 
-/// An event with these JSON texts as its values.
+/// Returns an event with these JSON texts as its values.
 fn event(object_cid: &str, time_tolerance: &str, created_date: &str) -> String {
     format!(
         r#"{{"object_cid":{object_cid},"time_tolerance":{time_tolerance},"created_date":{created_date}}}"#
@@ -66,7 +66,7 @@ fn with_date(id: &str, date: &str) -> String {
     event(&quoted(id), "10", &quoted(date))
 }
 
-/// An event with a further member.
+/// Returns an event with a further member.
 fn with_member(id: &str, name: &str, value: &str) -> String {
     with_id(id).replace('}', &format!(",\"{name}\":{value}}}"))
 }
@@ -75,7 +75,7 @@ fn twice(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// What is wrong with the bytes, or the JSON.
+/// Returns poisons in which the bytes or the JSON are wrong.
 fn forms() -> Vec<Poison> {
     let nested = "[".repeat(10_000) + &"]".repeat(10_000);
     let mark = "\u{feff}";
@@ -106,7 +106,7 @@ fn forms() -> Vec<Poison> {
     ]
 }
 
-/// What is wrong with the members.
+/// Returns poisons in which the members are wrong.
 fn members() -> Vec<Poison> {
     let long = |count: usize| "\u{1f600}".repeat(count);
     vec![
@@ -137,7 +137,7 @@ fn members() -> Vec<Poison> {
     ]
 }
 
-/// What is large.
+/// Returns poisons that are large.
 fn sizes() -> Vec<Poison> {
     const MIB: usize = 1 << 20;
     let padded = |id: &str, bytes: usize| with_member(id, "pad", &quoted(&"0".repeat(bytes)));
@@ -217,7 +217,7 @@ async fn every_poison_ends_where_it_belongs_once_and_unchanged_and_its_neighbour
     assert_eq!(world.database.number(no_text).await, 1_000, "headers that are no text are shown in hex");
 }
 
-/// What is wrong with the end of a poison.
+/// Returns what is wrong with the end of a poison.
 async fn unlike(world: &World, poison: &Poison, letter: Option<Row>) -> Option<String> {
     match (&poison.outcome, letter) {
         (Outcome::Processed(id), None) => {

@@ -6,7 +6,7 @@ use test_support::eventually;
 
 use crate::harness::World;
 
-/// A dead letter's number, `replays`, and whether a replay is under way or has succeeded.
+/// Returns each dead letter's id, `replays`, and whether a replay is under way or has succeeded.
 async fn rows(world: &World) -> Vec<(i64, i32, bool, bool)> {
     let sql = "SELECT id, replays, replayed_at IS NOT NULL, resolved_at IS NOT NULL
                FROM dead_letters ORDER BY id";

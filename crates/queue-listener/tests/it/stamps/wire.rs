@@ -71,7 +71,7 @@ fn put_sized(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend(part);
 }
 
-/// A number that is not negative, in zigzag and seven bits a byte.
+/// Writes a number that is not negative, in zigzag and seven bits a byte.
 fn put_varint(bytes: &mut Vec<u8>, number: u64) {
     let mut left = number << 1;
     while left >= 0x80 {

@@ -19,7 +19,7 @@ struct World {
     topic: TestTopic,
 }
 
-/// As a dead letter's replay says where that one was read: partition, offset, timestamp, how often it had come back.
+/// What a dead letter's replay says of its original: partition, offset, timestamp, how often it had come back.
 type Original<'a> = [&'a str; 4];
 
 const ORIGINAL: Original<'_> = ["7", "42", "1767225600000", "0"];
@@ -59,7 +59,7 @@ impl World {
         self.topic.flush();
     }
 
-    /// `replays`, and whether a replay is under way or has succeeded, of each dead letter.
+    /// Returns `replays`, and whether a replay is under way or has succeeded, of each dead letter.
     async fn letters(&self) -> Vec<(String, i32, bool, bool)> {
         let sql = "SELECT reason, replays, replayed_at IS NOT NULL, resolved_at IS NOT NULL
                    FROM dead_letters ORDER BY id";

@@ -11,7 +11,7 @@ use test_support::TestDatabase;
 
 use crate::values::{numbered, stamp, stamp_due_after};
 
-/// A database in which these stamps have been due for a hundred seconds and published for as long.
+/// Returns a database in which these stamps have been due for a hundred seconds and published for as long.
 async fn overdue(ids: &[&str]) -> (TestDatabase, Database) {
     let database = TestDatabase::new().await;
     let pool = database.pool();
@@ -28,7 +28,7 @@ async fn overdue(ids: &[&str]) -> (TestDatabase, Database) {
     (database, pool)
 }
 
-/// Somebody has processed a batch so many seconds ago.
+/// Notes a batch that somebody has processed so many seconds ago.
 async fn processed(database: &TestDatabase, seconds_ago: i32) {
     let sql = format!(
         "INSERT INTO batches (trigger, size, listener, topic, processed_at)
@@ -159,7 +159,7 @@ async fn a_sweep_of_a_large_table_reads_indexes() {
     assert_eq!(swept(&pool).await, ["one"]);
 }
 
-/// The plan of a prepared statement whose values are not known, as the services' are after some runs.
+/// Returns the plan of a prepared statement whose values are not known, as the services' are after some runs.
 async fn plan(database: &TestDatabase, statement: &str) -> String {
     let (types, arguments) = if statement.contains("$2") {
         ("float8, int4, int8, int8", "30, 2, 1000, 100000")
