@@ -126,10 +126,10 @@ impl Committer {
         let mut stored = Vec::with_capacity(rows.len());
         let mut answers = Vec::with_capacity(rows.len());
         for (row, answer) in rows.into_iter().zip(waiting) {
-            let is_new = accepted.contains(&row.seq);
+            let is_new = accepted.contains(&row.number);
             answers.push((answer, if is_new { Ok(()) } else { Err(IntakeError::Duplicate) }));
             if is_new {
-                stored.push((row.seq, row.stamp));
+                stored.push((row.number, row.stamp));
             }
         }
         self.outbox.tell(OutboxEvent::Stored { owner, rows: stored });
@@ -144,8 +144,12 @@ impl Committer {
         for _ in 0..2 {
             let numbered = self.outbox.number(self.lane, stamps.len());
             let (owner, first) = tokio::time::timeout(OWNER_LIMIT, numbered).await.ok()?;
-            let rows: Vec<Numbered> =
-                stamps.iter().cloned().zip(first..).map(|(stamp, seq)| Numbered { seq, stamp }).collect();
+            let rows: Vec<Numbered> = stamps
+                .iter()
+                .cloned()
+                .zip(first..)
+                .map(|(stamp, number)| Numbered { number, stamp })
+                .collect();
             match store(&self.database, owner.0, &rows).await {
                 Ok(GroupCommit::Committed { accepted, clock }) => {
                     self.clock.observe(clock);

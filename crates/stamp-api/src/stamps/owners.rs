@@ -77,7 +77,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
                 Ok(Some(silent)) => {
                     tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
                     let owner = OwnerId(silent.id);
-                    (OutboxEvent::SilentFound { owner, mark: silent.published_through }, None)
+                    (OutboxEvent::SilentFound { owner, mark: silent.mark }, None)
                 }
                 other => (OutboxEvent::NoneSilent, failed("look for silent owners", other)),
             }
@@ -85,7 +85,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
         OutboxCommand::ReadPage { owner, above } => {
             match owners::outbox(&database, owner.0, above, PAGE as i64).await {
                 Ok(rows) => {
-                    let rows = rows.into_iter().map(|row| (row.seq, row.stamp)).collect();
+                    let rows = rows.into_iter().map(|row| (row.number, row.stamp)).collect();
                     (OutboxEvent::PageRead { owner, rows }, None)
                 }
                 error => (OutboxEvent::PageNotRead(owner), failed("read an outbox", error)),

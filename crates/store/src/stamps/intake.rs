@@ -17,7 +17,7 @@ const STORE_LIMIT: Duration = Duration::from_millis(1_500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbered {
     /// Number of the stamp, counted by the owner.
-    pub seq: i64,
+    pub number: i64,
     /// The stamp.
     pub stamp: Stamp,
 }
@@ -68,7 +68,7 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     let ids: Vec<String> = rows.iter().map(|row| row.stamp.object_cid().as_str().to_owned()).collect();
     let tolerances: Vec<i32> = rows.iter().map(|row| row.stamp.time_tolerance().minutes()).collect();
     let dates: Vec<DateTime<Utc>> = rows.iter().map(|row| row.stamp.created_date()).collect();
-    let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    let seqs: Vec<i64> = rows.iter().map(|row| row.number).collect();
     let stored = database.bulk(STORE_LIMIT, |client| {
         Box::pin(async move {
             let statement = client.prepare_cached(&sql).await?;

@@ -25,7 +25,7 @@ pub struct RetiredOwner {
     /// Id of the owner.
     pub id: i64,
     /// Mark of the owner: the number up to which everything is in Kafka.
-    pub published_through: i64,
+    pub mark: i64,
 }
 
 /// Makes a new owner and returns its id.
@@ -121,7 +121,7 @@ pub async fn retire_silent(
 }
 
 fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, tokio_postgres::Error> {
-    row.map(|row| Ok(RetiredOwner { id: row.try_get(0)?, published_through: row.try_get(1)? })).transpose()
+    row.map(|row| Ok(RetiredOwner { id: row.try_get(0)?, mark: row.try_get(1)? })).transpose()
 }
 
 /// Gives owners up at the end of a process, so that another takes what is left of their outboxes at once.
@@ -180,6 +180,6 @@ pub async fn outbox(
         })
         .await?;
     let numbered =
-        |(seq, id, tolerance, created)| Some(Numbered { seq, stamp: stamp(id, tolerance, created)? });
+        |(number, id, tolerance, created)| Some(Numbered { number, stamp: stamp(id, tolerance, created)? });
     Ok(rows.into_iter().filter_map(numbered).collect())
 }

@@ -26,7 +26,7 @@ pub(crate) fn stamp_due_after(object_cid: &str, minutes: i32) -> Stamp {
 }
 
 pub(crate) fn numbered(first: i64, ids: &[&str]) -> Vec<Numbered> {
-    ids.iter().zip(first..).map(|(id, seq)| Numbered { seq, stamp: stamp(id) }).collect()
+    ids.iter().zip(first..).map(|(id, number)| Numbered { number, stamp: stamp(id) }).collect()
 }
 
 /// Returns batches of `size` with these triggers, of these ids in their order.

@@ -33,7 +33,7 @@ async fn ids_that_are_taken_are_told_by_their_numbers() {
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 4);
     let outbox = owners::outbox(&pool, owner, 1, 10).await.expect("the outbox");
     let read: Vec<(i64, &str)> =
-        outbox.iter().map(|row| (row.seq, row.stamp.object_cid().as_str())).collect();
+        outbox.iter().map(|row| (row.number, row.stamp.object_cid().as_str())).collect();
     assert_eq!(read, [(2, "a"), (3, "c"), (5, "ä")]);
 }
 
@@ -56,7 +56,7 @@ async fn nothing_is_stored_under_a_retired_owner() {
     let owner = owners::register(&pool).await.expect("an owner");
     assert_eq!(owners::renew(&pool, &[(owner, 5)]).await.expect("renewed"), [(owner, false)]);
     let retired = owners::retire(&pool, owner).await.expect("retired").expect("it was there");
-    assert_eq!((retired.id, retired.published_through), (owner, 5));
+    assert_eq!((retired.id, retired.mark), (owner, 5));
     assert_eq!(store(&pool, owner, 6, &["a"]).await, None);
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 0);
     let renewed = owners::renew(&pool, &[(owner, 5)]).await.expect("asked");
@@ -83,7 +83,7 @@ async fn a_silent_owner_is_retired_once_and_a_live_one_is_not() {
     assert_eq!(owners::renew(&pool, &[(live, 0)]).await.expect("renewed"), [(live, false)]);
     owners::abandon(&pool, &[(live, 9)]).await.expect("abandoned");
     let left = owners::retire_silent(&pool, silence, &[]).await.expect("asked").expect("it was given up");
-    assert_eq!((left.id, left.published_through), (live, 9));
+    assert_eq!((left.id, left.mark), (live, 9));
 }
 
 #[tokio::test(flavor = "multi_thread")]
