@@ -45,7 +45,7 @@ fn programs() -> &'static HashMap<String, String> {
     })
 }
 
-/// A command of one of the programs, with an environment of its own.
+/// Returns a command of one of the programs, with an environment of its own.
 pub fn command(program: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(&programs()[program]);
     command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
@@ -59,7 +59,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it.
+    /// Starts a program.
     pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let mut child =
             command(program, variables).stdout(Stdio::piped()).spawn().expect("the program starts");
@@ -80,24 +80,24 @@ impl Process {
         eventually(&format!("a log line with {text:?}"), found, Option::is_some).await.expect("found")
     }
 
-    /// The address that it announces for something.
+    /// Returns the address that the program announces for something.
     pub async fn address(&self, what: &str) -> String {
         let line = self.says(&format!("{what} on http://")).await;
         line.rsplit("http://").next().expect("an address").trim().to_owned()
     }
 
-    /// What it has logged so far.
+    /// Returns what the program has logged so far.
     pub fn lines(&self) -> Vec<String> {
         self.log.lock().expect("no panic").clone()
     }
 
-    /// Sends a signal by its name.
+    /// Sends the program a signal by its name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end.
+    /// Waits for the program's end.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = Mutex::new(&mut self.child);
         let status = || async { child.lock().expect("no panic").try_wait().expect("a child") };
@@ -107,7 +107,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have ended by itself.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }

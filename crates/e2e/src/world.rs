@@ -5,7 +5,7 @@ use test_support::{TestDatabase, TestTopic, eventually, stack};
 
 use crate::process::Process;
 
-/// What a test works with.
+/// A database, a topic and a group of a test's own.
 #[allow(missing_docs, reason = "the names say it")]
 pub struct World {
     pub database: TestDatabase,
@@ -14,7 +14,7 @@ pub struct World {
 }
 
 impl World {
-    /// A topic of twelve partitions and an empty database.
+    /// Makes a topic of twelve partitions and an empty database.
     pub async fn new() -> Self {
         Self {
             database: TestDatabase::new().await,
@@ -23,7 +23,7 @@ impl World {
         }
     }
 
-    /// The group of its listeners: a rebalance of one that all tests share would hold up them all.
+    /// Returns the group of the world's listeners: a rebalance of one that all tests share would hold up them all.
     pub fn group(&self) -> &str {
         self.topic.name()
     }
@@ -51,7 +51,7 @@ impl World {
         self.api_with(&[]).await
     }
 
-    /// The same with further variables.
+    /// Starts the API with further variables and waits until it is ready. Returns it with its URL.
     pub async fn api_with(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let api = self.start("stamp-api", variables);
         let url = format!("http://{}", api.address("stamps").await);
@@ -64,7 +64,7 @@ impl World {
         self.listener_with_url(variables).await.0
     }
 
-    /// The same with the URL of its operators' address.
+    /// Starts a listener and waits until it has joined its group. Returns it with the URL of its operators' address.
     pub async fn listener_with_url(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let listener = self.start("queue-listener", variables);
         let url = format!("http://{}", listener.address("metrics").await);
@@ -72,14 +72,14 @@ impl World {
         (listener, url)
     }
 
-    /// The value of a metric without labels.
+    /// Returns the value of a metric without labels.
     pub async fn metric(&self, url: &str, name: &str) -> Option<f64> {
         let (_, text) = self.get(url, "/metrics").await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(|value| value.parse().ok())
     }
 
-    /// Waits until it is ready.
+    /// Waits until a service is ready.
     pub async fn ready(&self, url: &str) {
         let readiness = || self.get(url, "/readyz");
         let is_ready =
@@ -95,7 +95,7 @@ impl World {
         eventually(&format!("{url}/readyz is {status} {text:?}"), || self.get(url, "/readyz"), is_so).await;
     }
 
-    /// Status and body; `None` where no complete answer came.
+    /// Asks for a path and returns status and body; `None` where no complete answer came.
     pub async fn get(&self, url: &str, path: &str) -> Option<(u16, String)> {
         let answer = self.client.get(format!("{url}{path}")).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
@@ -133,18 +133,18 @@ impl World {
         Some((status, answer.text().await.ok()?))
     }
 
-    /// The server's time, as an event tells it.
+    /// Returns the server's time, as an event tells it.
     pub async fn now(&self) -> String {
         let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
         self.database.query(sql, &[]).await[0].get(0)
     }
 
-    /// Every stamp is processed, in exactly one batch, and the batches say what they hold.
+    /// Asserts that every stamp is processed, in exactly one batch, and the batches say what they hold.
     pub async fn every_stamp_is_in_one_batch(&self, count: i64) {
         self.every_stamp_is_in_one_batch_of(count, 10).await;
     }
 
-    /// The same where batches may hold so many.
+    /// Asserts the same as `every_stamp_is_in_one_batch` where a batch may hold up to `max` stamps.
     pub async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
         let processed = "SELECT count(*) FROM processed_stamps";
         let limit = std::time::Duration::from_secs(60);

@@ -7,6 +7,9 @@ use prometheus::{
 };
 
 /// Registers a counter.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
     let counter = IntCounter::new(name, help)?;
     registry.register(Box::new(counter.clone()))?;
@@ -14,6 +17,9 @@ pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter
 }
 
 /// Registers a counter with labels.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
 pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
     let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(counters.clone()))?;
@@ -21,6 +27,9 @@ pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) ->
 }
 
 /// Registers a gauge.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
 pub fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
     let gauge = IntGauge::new(name, help)?;
     registry.register(Box::new(gauge.clone()))?;
@@ -28,6 +37,9 @@ pub fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
 }
 
 /// Registers a histogram with the upper bounds of its buckets.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
 pub fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram> {
     let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
     registry.register(Box::new(histogram.clone()))?;
@@ -35,6 +47,9 @@ pub fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>)
 }
 
 /// Registers a gauge that is read when it is asked for.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
 pub fn observed(
     registry: &Registry,
     name: &str,
@@ -49,6 +64,9 @@ pub fn observed(
 /// `<service>_database_connections{state="used"|"idle"|"awaited"}`.
 ///
 /// * `read`: how many connections are used, how many idle, and how many are waited for.
+///
+/// # Errors
+/// If the metric is registered already.
 pub fn database_connections(
     registry: &Registry,
     service: &str,

@@ -12,7 +12,7 @@ pub(crate) const PATIENCE: i64 = 1_000_000;
 /// How many chunks wait for the heart at most.
 pub(crate) const CHUNKS: usize = 4;
 
-/// Where a partition is read.
+/// How far a partition is read.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// The offset that is read next.
@@ -30,7 +30,7 @@ pub(crate) struct Callback {
     pub(crate) request: Request,
     pub(crate) until: i64,
     pub(crate) revoked: BTreeSet<i32>,
-    /// What is assigned afterwards.
+    /// The partitions that are assigned afterwards.
     pub(crate) added: Vec<i32>,
     pub(crate) reply: Option<Vec<(Commit, Evidence)>>,
 }
@@ -66,12 +66,12 @@ pub(crate) struct Client {
     pub(crate) owned: BTreeMap<i32, Reading>,
     pub(crate) callback: Option<Callback>,
     pub(crate) commits: VecDeque<Sent>,
-    /// What is committed, as far as it knows.
+    /// What is committed, as far as the client knows.
     pub(crate) copy: BTreeMap<i32, i64>,
     pub(crate) control: VecDeque<Event<u32>>,
     pub(crate) chunks: VecDeque<Parcel>,
     pub(crate) last_request: u64,
-    /// The heart has too much to do: nothing is fetched.
+    /// Whether the heart has too much to do, so that nothing is fetched.
     pub(crate) is_paused: bool,
 }
 
@@ -104,7 +104,7 @@ impl Client {
         request
     }
 
-    /// Everything is somebody else's: the group has removed this member, or the client is given up.
+    /// Gives everything up to others: the group has removed this member, or the client is given up.
     pub(crate) fn lose_all(&mut self, id: u32) {
         let assignments = self.reader.revoke_all();
         if !assignments.is_empty() {
@@ -117,7 +117,7 @@ impl Client {
         self.callback = None;
     }
 
-    /// Drops what was fetched ahead; it is fetched again. Returns how many records that were.
+    /// Drops what was fetched ahead, to be fetched again. Returns how many records that were.
     pub(crate) fn pause(&mut self) -> usize {
         let drop = |reading: &mut Reading| {
             reading.fetch = reading.next;

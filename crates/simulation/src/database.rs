@@ -8,7 +8,7 @@ use domain::stamp::Stamp;
 
 use crate::log::{Log, What};
 
-/// The number in an id of ours.
+/// Returns the number in an id of ours.
 pub(crate) fn id_of(stamp: &Stamp) -> u8 {
     stamp.object_cid().as_str().strip_prefix("id-").and_then(|id| id.parse().ok()).expect("an id of ours")
 }
@@ -22,16 +22,16 @@ pub(crate) enum Statement {
     Bury(Member),
 }
 
-/// What the server says.
+/// What the server says to a statement.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done,
-    /// It refuses the values.
+    /// The server refuses the values.
     Refused,
     Screened(Screened),
 }
 
-/// The tables.
+/// The tables of the database.
 #[derive(Debug, Default)]
 pub(crate) struct Database {
     /// Each processed stamp and its batch.
@@ -45,7 +45,7 @@ pub(crate) struct Database {
     pub(crate) stored: BTreeSet<u8>,
     /// Stamps that came through the API.
     pub(crate) rows: BTreeSet<u8>,
-    /// Stamps whose values are refused.
+    /// Stamps whose values the database refuses.
     pub(crate) refused: BTreeSet<u8>,
 }
 
@@ -116,7 +116,7 @@ impl Database {
         screened
     }
 
-    /// The table's net takes a stamp that has a row.
+    /// Has the table's net take a stamp that has a row.
     pub(crate) fn net(&mut self, id: u8) -> bool {
         let takes = !self.processed.contains_key(&id) && !self.refused.contains(&id);
         if takes {

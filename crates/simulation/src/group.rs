@@ -9,21 +9,21 @@ pub(crate) enum Phase {
     Stable,
     /// Members are waited for.
     Preparing,
-    /// All have come, and the leader has not said yet who gets what.
+    /// All members have come, and the leader has not said yet who gets what.
     Completing,
 }
 
-/// A member.
+/// A member of the group.
 #[derive(Debug)]
 struct Member {
-    /// Which listener it is.
+    /// The listener that the member is.
     slot: usize,
     joined: bool,
-    /// It has yet to hear this outcome.
+    /// The outcome that the member has yet to hear.
     outcome: Option<BTreeSet<i32>>,
 }
 
-/// The group.
+/// A consumer group.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) generation: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Group {
     last_member: u32,
     /// Which listener the assignor wants to have each partition.
     pub(crate) target: Vec<usize>,
-    /// Who has a partition. Whoever is to give it up has it until it joins without it.
+    /// The member that has each partition. Whoever is to give it up has it until it joins without it.
     holders: BTreeMap<i32, u32>,
     pub(crate) committed: BTreeMap<i32, i64>,
 }
@@ -74,7 +74,7 @@ impl Group {
         self.holders.get(&partition).copied()
     }
 
-    /// Begins a round: all have to join.
+    /// Begins a round: all members have to join.
     pub(crate) fn rebalance(&mut self) {
         self.phase = Phase::Preparing;
         for member in self.members.values_mut() {
@@ -89,7 +89,7 @@ impl Group {
         self.phase == Phase::Preparing && self.members.get(&id).is_some_and(|member| !member.joined)
     }
 
-    /// A member joins the round with what it has.
+    /// Joins a member to the round with what it has.
     pub(crate) fn join(&mut self, id: u32, owned: &BTreeSet<i32>) {
         self.holders.retain(|partition, holder| *holder != id || owned.contains(partition));
         self.members.get_mut(&id).expect("a member joins").joined = true;
@@ -120,7 +120,7 @@ impl Group {
         }
     }
 
-    /// The outcome of the round, once for each member.
+    /// Returns the outcome of the round, once for each member.
     pub(crate) fn sync(&mut self, id: u32) -> Option<BTreeSet<i32>> {
         if self.phase == Phase::Preparing {
             return None;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The form of the files. One of another version is refused, since its choices would mean something else.
+/// The form of the files. A file of another version is refused, since its choices would mean something else.
 const VERSION: &str = "simulation-1";
 
 macro_rules! choices {
@@ -15,7 +15,7 @@ macro_rules! choices {
         pub enum Choice { $($(#[$doc])* $name { $($field: i64),* },)* }
 
         impl Choice {
-            /// The word that begins the line.
+            /// Returns the word that begins the choice's line.
             pub fn word(&self) -> &'static str {
                 match self { $(Self::$name { .. } => $word,)* }
             }
@@ -101,7 +101,7 @@ choices! {
     Answer "answer" (member, task);
     /// The database certainly does nothing.
     Unavailable "unavailable" (member, task);
-    /// The listener gives up waiting for a statement that takes long. It may be done, or be done later.
+    /// The listener gives up waiting for a statement that takes long, which may be done, or be done later.
     Slow "slow" (member, task);
     /// The connection breaks. The statement may be done, or be done later.
     Unanswered "unanswered" (member, task);
@@ -131,28 +131,28 @@ fn field(word: Option<&str>, name: &str) -> Result<i64, String> {
 /// What does not change during a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// From what the history was derived; it seeds the hearts.
+    /// The number from which the history was derived; it seeds the hearts.
     pub seed: u64,
-    /// Listeners, from 1 on.
+    /// How many listeners there are, from 1 on.
     pub members: usize,
-    /// Partitions, from 1 on.
+    /// How many partitions there are, from 1 on.
     pub partitions: usize,
-    /// `min_batch_size`.
+    /// The listeners' `min_batch_size`.
     pub min: usize,
-    /// `max_batch_size`.
+    /// The listeners' `max_batch_size`.
     pub max: usize,
-    /// Stamps that are due later than this are stored in the table; 0 is never.
+    /// How many milliseconds ahead a stamp is due that is stored in the table; 0 is never.
     pub horizon_ms: i64,
-    /// At the end all listeners are stopped, instead of killed, before they are started once more.
+    /// Whether at the end all listeners are stopped, instead of killed, before they are started once more.
     pub clean: bool,
 }
 
-/// What can be played.
+/// A history that can be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// What holds throughout.
+    /// What holds throughout the history.
     pub settings: Settings,
-    /// What happens, in order.
+    /// What happens in the history, in order.
     pub choices: Vec<Choice>,
 }
 

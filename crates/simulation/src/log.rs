@@ -7,22 +7,22 @@ pub(crate) enum What {
     Stamp(u8),
     /// The replay of a dead letter, which the database finds to be a stamp.
     Replay(u8),
-    /// Nothing that can be understood.
+    /// A record that can't be understood.
     Garbage,
 }
 
-/// A record, also one that the log holds no longer. Its serial number is its place among all that ever were.
+/// A record, also one that the log holds no longer. A record's serial number is its place among all that ever were.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) what: What,
-    /// On which branch of its partition it was appended.
+    /// The branch of its partition on which the record was appended.
     pub(crate) branch: usize,
-    /// The log holds it no longer.
+    /// Whether the log holds the record no longer.
     pub(crate) gone: bool,
-    /// It was appended below an offset that was committed for records that are gone, and that no lower commit has
-    /// corrected since: Kafka itself will hide it from the next reader.
+    /// Whether the record was appended below an offset that was committed for records that are gone, and that no lower
+    /// commit has corrected since: Kafka itself will hide it from the next reader.
     pub(crate) hidden: bool,
 }
 
@@ -35,12 +35,12 @@ impl Record {
     }
 }
 
-/// One partition.
+/// One partition of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
     pub(crate) start: i64,
     pub(crate) end: i64,
-    /// At which offset each further branch has begun, so that the number of cuts names the branch.
+    /// The offset at which each further branch has begun, so that the number of cuts names the branch.
     cuts: Vec<i64>,
     /// Serial numbers in order of offsets.
     records: Vec<u32>,
@@ -51,13 +51,13 @@ impl Partition {
         self.cuts.len()
     }
 
-    /// The lowest offset at which the log was cut since a branch.
+    /// Returns the lowest offset at which the log was cut since a branch.
     pub(crate) fn cut_since(&self, branch: usize) -> Option<i64> {
         self.cuts[branch..].iter().min().copied()
     }
 }
 
-/// All partitions.
+/// The logs of all partitions.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) records: Vec<Record>,
@@ -122,7 +122,7 @@ impl Log {
         !gone.is_empty()
     }
 
-    /// The records of a partition from an offset on, by serial number.
+    /// Returns the records of a partition from an offset on, by serial number.
     pub(crate) fn from(&self, partition: usize, offset: i64) -> impl Iterator<Item = u32> {
         let records = self.partitions[partition].records.iter().copied();
         records.skip_while(move |serial| self.records[*serial as usize].offset < offset)
@@ -132,7 +132,7 @@ impl Log {
         &self.records[serial as usize]
     }
 
-    /// All records that the log still holds.
+    /// Returns all records that the log still holds.
     pub(crate) fn surviving(&self) -> impl Iterator<Item = (u32, &Record)> {
         self.records
             .iter()

@@ -3,15 +3,15 @@
 
 macro_rules! meetings {
     ($($name:ident $text:literal,)*) => {
-        /// Things that meet.
+        /// Things that have to meet for a fault to show.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Meeting { $(#[doc = $text] $name,)* }
 
         impl Meeting {
-            /// All of them.
+            /// All meetings there are.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What meets, in words.
+            /// Returns what meets, in words.
             pub fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -74,17 +74,17 @@ impl Meetings {
         self.0[meeting as usize] += 1;
     }
 
-    /// How often it happened.
+    /// Returns how often a meeting happened.
     pub fn of(&self, meeting: Meeting) -> u64 {
         self.0[meeting as usize]
     }
 
-    /// Adds those of another history.
+    /// Adds the meetings of another history.
     pub fn add(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Those that never happened.
+    /// Returns the meetings that never happened.
     pub fn missed(&self) -> Vec<Meeting> {
         Meeting::ALL.iter().copied().filter(|meeting| self.of(*meeting) == 0).collect()
     }

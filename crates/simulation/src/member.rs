@@ -23,9 +23,9 @@ pub(crate) struct Process {
     pub(crate) heart: Heart<u32>,
     pub(crate) client: Client,
     pub(crate) outbox: VecDeque<(Command<u32>, Evidence)>,
-    /// The screening, and what the writer does.
+    /// The statements under way: the screening, and what the writer does.
     pub(crate) tasks: [Option<Task>; 2],
-    /// What the judge knows of it.
+    /// What the judge knows of the process.
     pub(crate) holdings: Holdings,
 }
 
@@ -34,12 +34,12 @@ impl Task {
         Self { statement, outcome: None }
     }
 
-    /// The stamps that it writes.
+    /// Returns the stamps that the statement writes.
     pub(crate) fn written(&self) -> Vec<u8> {
         written(&self.statement)
     }
 
-    /// It has failed, or so it seems. Returns what its heart is told, and the statement if the server may still have it.
+    /// Lets the statement fail, or seem to. Returns what its heart is told, and the statement if the server may have it.
     pub(crate) fn fail(self, failure: Failure) -> (Event<u32>, Option<Statement>) {
         let may_run = matches!(failure, Failure::Slow | Failure::Unanswered) && self.outcome.is_none();
         match self.statement {
@@ -51,7 +51,7 @@ impl Task {
         }
     }
 
-    /// What its heart is told when the server answers.
+    /// Returns what the heart is told when the server answers.
     pub(crate) fn answer(self) -> Option<Event<u32>> {
         Some(match self.outcome? {
             Outcome::Done => Event::Done,
@@ -61,7 +61,7 @@ impl Task {
     }
 }
 
-/// The stamps that a statement writes.
+/// Returns the stamps that a statement writes.
 pub(crate) fn written(statement: &Statement) -> Vec<u8> {
     let Statement::Write(write) = statement else { return Vec::new() };
     let members = write.batches.iter().flat_map(|batch| &batch.members);
@@ -73,7 +73,7 @@ fn copy(screening: &Screening<u32>) -> Screening<u32> {
     Screening { ends: ends.clone(), stamps: stamps.clone(), distant: distant.clone(), others: others.clone() }
 }
 
-/// An event in a line that is the same each time.
+/// Returns an event in a line that is the same each time.
 pub(crate) fn describe(event: &Event<u32>) -> String {
     match event {
         Event::Screened(screened) => {

@@ -4,12 +4,12 @@ use crate::history::Choice;
 use crate::judge::offsets::Offsets;
 use crate::world::World;
 
-/// More turns than this are a world that never comes to rest.
+/// The most turns of a world that comes to rest.
 const TURNS: usize = 3_000;
 
 impl World {
-    /// Ends faults, lets all time pass, and judges; and once more after all listeners were started again, since only then
-    /// a wrong offset shows. Returns how many losses are Kafka's own.
+    /// Ends faults, lets all time pass, and judges; and once more after all listeners were started again, since only
+    /// then a wrong offset shows. Returns how many losses are Kafka's own.
     pub(crate) fn come_to_rest(&mut self) -> u64 {
         while self.apply(Choice::Zombie {}) {}
         self.settle();
@@ -66,7 +66,7 @@ impl World {
         self.judge(Err("the world never comes to rest".to_owned()));
     }
 
-    /// Everyone does what can be done. Returns whether anything could.
+    /// Has everyone do what can be done. Returns whether anything could.
     fn turn(&mut self) -> bool {
         let mut any = false;
         for member in 0..self.settings.members as i64 {

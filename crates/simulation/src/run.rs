@@ -11,7 +11,7 @@ use crate::world::World;
 pub struct Outcome {
     /// The promise that was broken first, in words.
     pub violation: Option<String>,
-    /// What has met.
+    /// How often each meeting happened in the history.
     pub meetings: Meetings,
     /// How often each kind of choice has happened.
     pub happened: BTreeMap<&'static str, u64>,

@@ -12,7 +12,7 @@ pub fn shrink(history: &History) -> History {
     History { choices: shorten(&history.choices, is_broken), ..history.clone() }
 }
 
-/// Delta debugging (A. Zeller): pieces are left out, large ones first, until nothing more can go.
+/// Shortens a list by delta debugging (A. Zeller): pieces are left out, large ones first, until nothing more can go.
 fn shorten<T: Clone>(all: &[T], is_broken: impl Fn(&[T]) -> bool) -> Vec<T> {
     let mut shortest = all.to_vec();
     let mut piece = shortest.len().div_ceil(2).max(1);

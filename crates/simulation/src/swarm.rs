@@ -4,7 +4,7 @@
 use crate::history::{Choice, History, Settings};
 use crate::run::{Outcome, run_chosen};
 
-/// Kinds of faults.
+/// The kinds of faults that a history may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Rebalances,
@@ -71,14 +71,14 @@ impl Chance {
     }
 }
 
-/// How a history chooses.
+/// The source of a history's choices.
 struct Swarm {
     chance: Chance,
     settings: Settings,
     faults: Vec<Fault>,
     /// How many ids collide.
     ids: usize,
-    /// How late stamps fall due, and how long is waited.
+    /// The times that stamps take to fall due, and that are waited for.
     spans: &'static [i64],
     length: usize,
     tries: usize,
@@ -160,7 +160,7 @@ impl Swarm {
         Choice::Append { partition, id, due_in_ms }
     }
 
-    /// What a calm world does.
+    /// Returns what a calm world does next.
     fn progress(&mut self) -> Choice {
         let member = self.member();
         let task = self.chance.below(2);

@@ -15,7 +15,7 @@ fn file(name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// It says one sentence on the error channel and ends with 2.
+/// Asserts that the command says one sentence on the error channel and ends with 2.
 fn is_refused(arguments: &[&str], part: &str) {
     let output = simulate(arguments);
     let told = String::from_utf8_lossy(&output.stderr);

@@ -4,7 +4,7 @@
 
 use simulation::{History, Meetings, run, seeded, shrink};
 
-/// So many that every meeting happens many times, and few enough that they take seconds.
+/// Histories that are played: so many that every meeting happens many times, and few enough that they take seconds.
 const HISTORIES: u64 = 20_000;
 const THREADS: u64 = 2;
 

@@ -31,15 +31,16 @@ use crate::settings::ApiSettings;
 use crate::stamps::owners::Complaint;
 use crate::stamps::run;
 
-/// A head takes less than a second on any network; who takes longer only holds the connection.
+/// How long a head may take: less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the pause between two requests of a busy client.
+/// How long a connection is kept without a request: longer than the pause between two requests of a busy client.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// The rest of a head that follows another request has to come within the head's time once the pause is over.
+/// How long a connection may be without a request and its head: the rest of a head that follows another request has to
+/// come within the head's time once the pause is over.
 const IDLE_LIMIT: Duration = KEEP_ALIVE.saturating_add(HEAD_TIMEOUT);
 const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
 const BACKLOG: u32 = 1_024;
-/// What a stop keeps back from its time to end the process in.
+/// What a stop of the service keeps back from its time to end the process in.
 const RESERVE: Duration = Duration::from_millis(500);
 
 /// Serves until `stop`, or until a part fails.
@@ -52,15 +53,15 @@ pub async fn serve(settings: ApiSettings, stop: CancellationToken) -> anyhow::Re
 
 /// A service that has bound its addresses.
 pub struct RunningApi {
-    /// Where clients reach it.
+    /// The address where clients reach the service.
     pub http: SocketAddr,
-    /// Where operators reach it.
+    /// The address where operators reach the service.
     pub admin: SocketAddr,
     supervisor: JoinHandle<anyhow::Result<()>>,
 }
 
 impl RunningApi {
-    /// Waits for the end.
+    /// Waits until the service has ended.
     ///
     /// # Errors
     /// The part that ended by itself, and why.
@@ -130,7 +131,7 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
     Ok(RunningApi { http: http_address, admin: admin_address, supervisor })
 }
 
-/// What has a bound shows how much of it is taken.
+/// Shows how much is taken of whatever has a bound.
 fn show_bounded(
     registry: &Registry,
     state: &Arc<AppState>,
@@ -168,14 +169,14 @@ fn http_server(
     Ok((server.run(), bound))
 }
 
-/// What runs, and how it is told to stop.
+/// The parts that run, and how each is told to stop.
 struct Servers {
     http: JoinHandle<std::io::Result<()>>,
     http_handle: ServerHandle,
     admin: JoinHandle<std::io::Result<()>>,
     admin_handle: ServerHandle,
     intake: JoinHandle<anyhow::Result<()>>,
-    /// Cancelled when no request can come any more.
+    /// The token that is cancelled when no request can come any more.
     drain: CancellationToken,
 }
 
@@ -193,7 +194,7 @@ impl Servers {
         outcome
     }
 
-    /// Requests first, then what they have stored, then the view of it all.
+    /// Stops the requests first, then what they have stored, then the view of it all.
     async fn stop(mut self, deadline: Instant) {
         if tokio::time::timeout_at(deadline, self.http_handle.stop(true)).await.is_err() {
             tracing::warn!("stopped before every request was answered");
@@ -206,7 +207,7 @@ impl Servers {
     }
 }
 
-/// Names a part that ended by itself.
+/// Returns the error that names a part which ended by itself.
 fn early(part: &str, ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
     let why = match ended {
         Ok(Ok(())) => anyhow!("nobody told it to"),

@@ -35,7 +35,7 @@ enum ApiCommand {
 }
 
 impl ApiCli {
-    /// Does what was asked for.
+    /// Does what the command asks for.
     ///
     /// # Errors
     /// [`InvalidSetting`](platform::settings::InvalidSetting) for a bad configuration, else what went wrong.

@@ -12,7 +12,7 @@ const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
 const OUTBOX_REFUSED: &str = "stamp_api_outbox_refused";
 const SWEPT: &str = "stamp_api_swept_total";
 
-/// From an answer out of memory to a database that is away.
+/// The bounds of answers' durations in seconds: from an answer out of memory to a database that is away.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// The metrics of one process. Cheap to clone.
@@ -22,7 +22,7 @@ pub struct ApiMetrics {
     duration: HistogramVec,
     /// Stored events of this process's owners that are not in Kafka.
     pub outbox_pending: IntGauge,
-    /// The age of the oldest of them in seconds, 0 if there is none.
+    /// The age in seconds of the oldest stored event that is not in Kafka, 0 if there is none.
     pub outbox_oldest: Gauge,
     /// Events that Kafka refuses by themselves.
     pub outbox_refused: IntGauge,
@@ -31,10 +31,10 @@ pub struct ApiMetrics {
 }
 
 impl ApiMetrics {
-    /// Registers them.
+    /// Registers all metrics of the process.
     ///
     /// # Errors
-    /// If they are registered already.
+    /// If the metrics are registered already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let labels = ["route", "method", "status"];
         let requests = counters(registry, REQUESTS, "HTTP requests that were answered.", &labels)?;

@@ -16,22 +16,22 @@ const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
 /// What `stamp-api serve` runs with.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// Where clients reach the service.
+    /// The address where clients reach the service.
     pub http_addr: SocketAddr,
     /// The operators' address and the time to stop in.
     pub process: ProcessSettings,
-    /// Where the stamps are stored.
+    /// How to reach the database in which stamps are stored.
     pub database: DatabaseSettings,
-    /// Where their events are published.
+    /// How to reach the brokers to which events are published.
     pub kafka: KafkaSettings,
-    /// Under which name, and how long a stamp may wait.
+    /// The topics, and how long a stamp may wait.
     pub topics: TopicSettings,
     /// Who may use the service.
     pub auth: AuthSettings,
 }
 
 impl ApiSettings {
-    /// Reads all of them.
+    /// Reads all settings of the service.
     ///
     /// # Errors
     /// The first variable that is missing or can't be used.
@@ -55,7 +55,7 @@ impl ApiSettings {
 /// Reads `ADMIN_ADDR` and `SHUTDOWN_TIMEOUT_SECS`, which is all that a health check needs.
 ///
 /// # Errors
-/// If one of them can't be used.
+/// If one of the variables can't be used.
 pub fn process(environment: &Environment) -> Result<ProcessSettings, InvalidSetting> {
     ProcessSettings::from_environment(environment, DEFAULT_ADMIN_ADDR)
 }

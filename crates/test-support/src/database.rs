@@ -50,22 +50,22 @@ impl TestDatabase {
         Self { name, url, client }
     }
 
-    /// Its `DATABASE_URL`.
+    /// Returns the database's `DATABASE_URL`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A further connection, for a transaction that stays open.
+    /// Opens a further connection, for a transaction that stays open.
     pub async fn connect(&self) -> Client {
         connect(&self.url).await
     }
 
-    /// Settings for a pool on it.
+    /// Returns settings for a pool on the database.
     pub fn settings(&self) -> DatabaseSettings {
         DatabaseSettings { url: Secret::new(&self.url), pool_size: 10 }
     }
 
-    /// A pool on it.
+    /// Returns a pool on the database.
     pub fn pool(&self) -> store::Database {
         store::Database::new(&self.settings(), "test").expect("the URL is valid")
     }

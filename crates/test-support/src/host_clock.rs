@@ -15,10 +15,10 @@ pub struct HostClock {
 }
 
 impl HostClock {
-    /// A clock that is right.
+    /// Returns a clock that is right.
     ///
     /// # Panics
-    /// If its library can't be compiled: it takes a C compiler.
+    /// If the clock's library can't be compiled: it takes a C compiler.
     pub fn new() -> Self {
         let offset = workspace().join("target").join(format!("host-clock-{}", Uuid::new_v4()));
         let clock = Self { offset };
@@ -26,13 +26,13 @@ impl HostClock {
         clock
     }
 
-    /// The variables that make a program live by this clock.
+    /// Returns the variables that make a program live by this clock.
     pub fn variables(&self) -> [(&'static str, &str); 2] {
         let library = library().to_str().expect("a path that is text");
         [("LD_PRELOAD", library), ("HOST_CLOCK", self.offset.to_str().expect("a path that is text"))]
     }
 
-    /// Sets it, so many seconds off the right time.
+    /// Sets the clock, so many seconds off the right time.
     pub fn set(&self, seconds: i64) {
         // Whoever reads at this moment reads the old time or the new one.
         let written = self.offset.with_extension("written");

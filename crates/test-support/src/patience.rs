@@ -14,7 +14,7 @@ where
     within(Duration::from_secs(30), what, &mut ask, accept).await
 }
 
-/// The same with another limit.
+/// Asks again and again until `accept` takes the answer, for `limit` at most.
 pub async fn within<T, F>(
     limit: Duration,
     what: &str,

@@ -17,27 +17,27 @@ use crate::database::TestDatabase;
 use crate::patience::eventually;
 use crate::stack::{stack, workspace};
 
-/// Below the ports that systems take for outgoing connections: while a link is cut, nobody else gets its port.
+/// Ports below those that systems take for outgoing connections: while a link is cut, nobody else gets its port.
 const PORTS: std::ops::Range<u16> = 20_000..25_000;
 
 /// What a link does with what it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// It passes everything on.
+    /// The link passes everything on.
     Open,
-    /// It is half open: connections stay and new ones are taken, and no byte gets through.
+    /// The link is half open: connections stay and new ones are taken, and no byte gets through.
     Frozen,
 }
 
-/// A TCP proxy; it ends when it is dropped.
+/// A TCP proxy, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     target: SocketAddr,
     link: watch::Sender<Link>,
-    /// Bytes that the server has sent.
+    /// How many bytes the server has sent.
     received: Arc<AtomicU64>,
-    /// Takes connections and holds them; none while the link is cut.
+    /// The task that takes connections and holds them; none while the link is cut.
     server: Option<JoinHandle<()>>,
 }
 
@@ -55,7 +55,7 @@ impl Proxy {
         Self::serve(listener.await.expect("bound"), target).await
     }
 
-    /// The same on a given address.
+    /// Starts a proxy to `target` (`host:port`) on a given address.
     pub async fn start_on(address: SocketAddr, target: &str) -> Self {
         Self::serve(bind(address).await, target).await
     }
@@ -75,12 +75,12 @@ impl Proxy {
         self.server = Some(tokio::spawn(serve(listener, self.target, self.link.subscribe(), received)));
     }
 
-    /// Where it listens.
+    /// Returns the address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many bytes its clients have got from the server, over all connections so far.
+    /// Returns how many bytes the proxy's clients have got from the server, over all connections so far.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -99,7 +99,7 @@ impl Proxy {
         self.link.send_replace(Link::Frozen);
     }
 
-    /// Passes everything on again, what came while it was frozen too.
+    /// Passes everything on again, what came while the link was frozen too.
     pub async fn restore(&mut self) {
         self.link.send_replace(Link::Open);
         if self.server.is_none() {
@@ -207,34 +207,34 @@ impl KafkaLink {
         Self { proxy, _only_one: only_one }
     }
 
-    /// `KAFKA_BOOTSTRAP_SERVERS` of those whose link it is.
+    /// Returns `KAFKA_BOOTSTRAP_SERVERS` of those whose link this is.
     pub fn bootstrap_servers(&self) -> String {
         self.proxy.address().to_string()
     }
 
-    /// See [`Proxy::received`].
+    /// Returns how many bytes clients have got, as [`Proxy::received`] does.
     pub fn received(&self) -> u64 {
         self.proxy.received()
     }
 
-    /// See [`Proxy::cut`].
+    /// Cuts the link as [`Proxy::cut`] does.
     pub async fn cut(&mut self) {
         self.proxy.cut().await;
     }
 
-    /// See [`Proxy::freeze`].
+    /// Freezes the link as [`Proxy::freeze`] does.
     pub fn freeze(&self) {
         self.proxy.freeze();
     }
 
-    /// See [`Proxy::restore`].
+    /// Restores the link as [`Proxy::restore`] does.
     pub async fn restore(&mut self) {
         self.proxy.restore().await;
     }
 }
 
 impl TestDatabase {
-    /// A proxy in front of its server, and the `DATABASE_URL` that leads through it.
+    /// Starts a proxy in front of the database's server, and returns it with the `DATABASE_URL` that leads through it.
     pub async fn proxied(&self) -> (Proxy, String) {
         let mut url = url::Url::parse(self.url()).expect("a URL");
         let target = url.socket_addrs(|| Some(5432)).expect("an address")[0];

@@ -16,7 +16,7 @@ use crate::stack::{stack, workspace};
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// Makes one where the servers' user can reach it.
+    /// Makes a folder where the servers' user can reach it.
     pub fn new() -> Self {
         // `run` needs the stack's programs.
         stack();
@@ -63,13 +63,13 @@ pub struct OwnPostgres {
 }
 
 impl OwnPostgres {
-    /// Starts one with further settings, each as `name=value`.
+    /// Starts a server with further settings, each as `name=value`.
     pub async fn start(settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         Self::start_in(Directory::new(), "host", &settings).await
     }
 
-    /// Starts one that takes connections of a kind that `pg_hba.conf` knows.
+    /// Starts a server that takes connections of a kind that `pg_hba.conf` knows.
     pub(crate) async fn start_in(directory: Directory, connections: &str, settings: &[String]) -> Self {
         let (data, port) = (directory.path("data"), free_port());
         directory.write("password", "postgres");
@@ -90,7 +90,7 @@ impl OwnPostgres {
         postgres
     }
 
-    /// Starts it on the data that it has.
+    /// Starts the server on the data that it has.
     pub async fn start_again(&mut self) {
         let mut postgres = program("postgres");
         postgres.args(&self.arguments);
@@ -99,15 +99,15 @@ impl OwnPostgres {
         self.server = Some(Server::start(&mut postgres, "INT", ready, &self.directory).await);
     }
 
-    /// Ends it as a crash does: what was not written to its log by then is lost.
+    /// Ends the server as a crash does: what was not written to its log by then is lost.
     pub fn crash(&mut self) {
         if let Some(mut server) = self.server.take() {
-            // Its immediate shutdown: no process of it writes anything more.
+            // PostgreSQL's immediate shutdown: no process of it writes anything more.
             server.stop = "QUIT";
         }
     }
 
-    /// The `DATABASE_URL` of one of its databases.
+    /// Returns the `DATABASE_URL` of one of the server's databases.
     pub fn url(&self, database: &str) -> String {
         self.url_as("127.0.0.1", database)
     }
@@ -125,7 +125,7 @@ pub struct OwnKafka {
 }
 
 impl OwnKafka {
-    /// Starts one.
+    /// Starts a broker.
     pub async fn start() -> Self {
         let port = free_port();
         let listener = format!(
@@ -136,7 +136,7 @@ impl OwnKafka {
         Self::start_in(Directory::new(), port, &listener).await
     }
 
-    /// Starts one with these properties of its listeners; `{controller}` stands for the controller's.
+    /// Starts a broker with these properties of its listeners; `{controller}` stands for the controller's.
     pub(crate) async fn start_in(directory: Directory, port: u16, listener: &str) -> Self {
         let controller = free_port();
         let listener = listener.replace("{controller}", &format!("CONTROLLER://127.0.0.1:{controller}"));
@@ -166,7 +166,7 @@ impl OwnKafka {
         kafka
     }
 
-    /// Starts it on the data that it has.
+    /// Starts the broker on the data that it has.
     pub async fn start_again(&mut self) {
         let mut kafka = program("java");
         kafka.args(["-Xmx512m", "kafka.Kafka", &self.directory.path("server.properties")]);
@@ -174,12 +174,12 @@ impl OwnKafka {
         self.server = Some(Server::start(&mut kafka, "KILL", ready, &self.directory).await);
     }
 
-    /// Kills it. What it has acknowledged is in its files.
+    /// Kills the broker. What it has acknowledged is in its files.
     pub fn kill(&mut self) {
         self.server = None;
     }
 
-    /// Cuts off what a partition has from an offset on, while it does not run: so does a broker that lost its tail,
+    /// Cuts off what a partition has from an offset on, while the broker does not run: so does one that lost its tail,
     /// or an unclean election.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
         assert!(self.server.is_none(), "a broker that runs holds its files");
@@ -203,7 +203,7 @@ impl OwnKafka {
         }
     }
 
-    /// Its bootstrap address.
+    /// Returns the broker's bootstrap address.
     pub fn address(&self) -> String {
         self.address_as("127.0.0.1")
     }
@@ -213,13 +213,13 @@ impl OwnKafka {
     }
 }
 
-/// Kafka's form of a uuid: 16 bytes in URL-safe base64.
+/// The cluster's id, in Kafka's form of a uuid: 16 bytes in URL-safe base64.
 const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 /// A running server, stopped at the end.
 struct Server {
     child: Child,
-    /// The signal that stops it.
+    /// The signal that stops the server.
     stop: &'static str,
 }
 
@@ -264,7 +264,7 @@ impl Drop for Server {
     }
 }
 
-/// A program of the servers, run as their user; the process that starts becomes that program.
+/// Returns a command for a program of the servers, run as their user; the process that starts becomes that program.
 fn program(name: &str) -> Command {
     let mut command = Command::new(workspace().join("deploy/stack/stack"));
     command.args(["run", "test", name]).stdin(Stdio::null());
@@ -282,7 +282,7 @@ fn with_log<'a>(command: &'a mut Command, log: &Path) -> &'a mut Command {
     command.stderr(file.try_clone().expect("the same file")).stdout(file)
 }
 
-/// A port that nobody is on now. Port 0 would give one of those that the system hands to outgoing connections
+/// Returns a port that nobody is on now. Port 0 would give one of those that the system hands to outgoing connections
 /// too, and another test's connection could have it before the server does.
 pub(crate) fn free_port() -> u16 {
     loop {

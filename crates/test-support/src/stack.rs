@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Where the servers are.
+/// The addresses of the servers.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// A role that may create databases.
+    /// A `DATABASE_URL` with a role that may create databases.
     pub database_url: String,
     /// Kafka's address.
     pub kafka_bootstrap_servers: String,
-    /// A listener of the same broker that leads its clients to `kafka_proxy_address`.
+    /// A second address of the same broker, which leads its clients to `kafka_proxy_address`.
     pub kafka_proxied_listener: String,
-    /// Where a test may run a proxy to that listener; nothing listens there otherwise.
+    /// The address for a proxy to `kafka_proxied_listener`; nothing listens there otherwise.
     pub kafka_proxy_address: String,
 }
 
-/// The top of the checkout.
+/// Returns the top of the checkout.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

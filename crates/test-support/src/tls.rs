@@ -20,7 +20,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Makes an authority with this name.
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -31,7 +31,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Its root certificate, PEM.
+    /// Returns the authority's root certificate, PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
@@ -52,7 +52,7 @@ impl Authority {
 pub struct TlsPostgres(OwnPostgres);
 
 impl TlsPostgres {
-    /// Starts one that shows this certificate.
+    /// Starts a server that shows this certificate.
     pub async fn start(identity: &Identity) -> Self {
         let directory = Directory::new();
         let certificate = directory.write("server.crt", &identity.certificate);
@@ -65,7 +65,7 @@ impl TlsPostgres {
         Self(OwnPostgres::start_in(directory, "hostssl", &settings).await)
     }
 
-    /// Its `DATABASE_URL` under one of its host names; `localhost` and 127.0.0.1 lead to it.
+    /// Returns the server's `DATABASE_URL` under one of its host names; `localhost` and 127.0.0.1 lead to it.
     pub fn url(&self, host: &str) -> String {
         self.0.url_as(host, "postgres")
     }
@@ -75,7 +75,7 @@ impl TlsPostgres {
 pub struct TlsKafka(OwnKafka);
 
 impl TlsKafka {
-    /// Starts one that shows this certificate and tells its clients to call it `localhost`.
+    /// Starts a broker that shows this certificate and tells its clients to call it `localhost`.
     pub async fn start(identity: &Identity, authority: &Authority) -> Self {
         let directory = Directory::new();
         let keystore = directory.write("keystore.pem", &format!("{}{}", identity.key, identity.certificate));
@@ -97,7 +97,7 @@ impl TlsKafka {
         Self(OwnKafka::start_in(directory, port, &listener).await)
     }
 
-    /// Its bootstrap address under one of its host names; `localhost` and 127.0.0.1 lead to it.
+    /// Returns the broker's bootstrap address under one of its host names; `localhost` and 127.0.0.1 lead to it.
     pub fn address(&self, host: &str) -> String {
         self.0.address_as(host)
     }

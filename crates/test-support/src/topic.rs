@@ -27,13 +27,13 @@ pub struct TestTopic {
 /// A record as a fresh consumer reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRecord {
-    /// Its partition.
+    /// Partition of the record.
     pub partition: i32,
-    /// Its offset.
+    /// Offset of the record in its partition.
     pub offset: i64,
-    /// Its key.
+    /// Key of the record, if it has one.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// Value of the record, if it has one.
     pub value: Option<Vec<u8>>,
 }
 
@@ -48,12 +48,12 @@ impl TestTopic {
         Self::unmade_of_user(user).made(1).await
     }
 
-    /// The topic of one user, that somebody else makes.
+    /// Returns the topic of one user, that somebody else makes.
     pub fn unmade_of_user(user: Uuid) -> Self {
         Self::unmade_with_name(topic_of(user))
     }
 
-    /// Tells whether it is there.
+    /// Tells whether the topic is there.
     pub fn exists(&self) -> bool {
         let consumer: BaseConsumer = self.config().create().expect("a client");
         let all = consumer.fetch_metadata(None, LIMIT).expect("Kafka answers");
@@ -121,7 +121,7 @@ impl TestTopic {
         admin.delete_records(&all, &options).await.expect("Kafka deletes the records");
     }
 
-    /// A name for a topic that somebody else makes.
+    /// Returns a name for a topic that somebody else makes.
     pub fn unmade() -> Self {
         Self::unmade_with_name(format!("test-{}", Uuid::new_v4()))
     }
@@ -139,7 +139,7 @@ impl TestTopic {
         config(&self.servers)
     }
 
-    /// Its name.
+    /// Returns the topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -151,7 +151,7 @@ impl TestTopic {
         self.send_record(record);
     }
 
-    /// Publishes a record with whatever it has.
+    /// Publishes a record with whatever key, partition, timestamp and headers it has.
     pub fn send_record<K: ToBytes + ?Sized>(&self, mut record: BaseRecord<'_, K, [u8]>) {
         while let Err((_, back)) = self.producer.send(record) {
             record = back;
@@ -198,7 +198,7 @@ impl TestTopic {
         })
     }
 
-    /// The same, with what the caller makes of each record.
+    /// Reads the whole topic with a consumer that belongs to no group, and returns what `read` makes of each record.
     pub fn read_as<T>(&self, read: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
         let consumer: BaseConsumer = self.config().set("group.id", "nobody").create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
@@ -227,7 +227,7 @@ impl TestTopic {
         records
     }
 
-    /// The sum of the offsets that a group has committed; what it has not committed counts as 0.
+    /// Returns the sum of the offsets that a group has committed; what it has not committed counts as 0.
     pub fn committed(&self, group: &str) -> i64 {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&self.name), LIMIT).expect("the topic's partitions");
@@ -289,7 +289,7 @@ fn config(servers: &str) -> ClientConfig {
     config
 }
 
-/// For records of any size: what is too large is for the topic to say.
+/// Returns what producers are made from, for records of any size: what is too large is for the topic to say.
 fn producer_config(servers: &str) -> ClientConfig {
     let mut config = config(servers);
     config.set("message.max.bytes", "1000000000");

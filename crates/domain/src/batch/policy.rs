@@ -19,6 +19,9 @@ pub struct InvalidBatchLimits {
 
 impl BatchLimits {
     /// Refuses limits that no batch could satisfy.
+    ///
+    /// # Errors
+    /// [`InvalidBatchLimits`] unless `1 ≤ min ≤ max`.
     pub fn new(min: usize, max: usize) -> Result<Self, InvalidBatchLimits> {
         if min == 0 || min > max {
             return Err(InvalidBatchLimits { min, max });

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 /// What happens to one byte: where it stands, another byte, and which of four things is done.
 pub(crate) type Mutation = (prop::sample::Index, u8, i32);
 
-/// A few changes of a value.
+/// Returns a few changes of a value.
 pub(crate) fn any_mutations() -> impl Strategy<Value = Vec<Mutation>> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6)
 }

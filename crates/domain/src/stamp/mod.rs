@@ -85,7 +85,7 @@ impl Stamp {
 
 /// The identifier of a document: 1 to 255 characters (code points), kept exactly as they came.
 ///
-/// It is not normalised and not trimmed; `" a"` and `"a"` are two documents.
+/// The text is not normalised and not trimmed; `" a"` and `"a"` are two documents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ObjectCid(Box<str>);
@@ -109,6 +109,9 @@ impl ObjectCid {
     pub const MAX_CHARS: usize = 255;
 
     /// Returns the text as an identifier, untouched.
+    ///
+    /// # Errors
+    /// [`InvalidObjectCid`] if the text is blank, too long or holds U+0000.
     pub fn parse(text: impl Into<Box<str>>) -> Result<Self, InvalidObjectCid> {
         let text = text.into();
         if text.chars().all(char::is_whitespace) {
@@ -162,6 +165,9 @@ pub enum InvalidTolerance {
 
 impl TimeTolerance {
     /// Returns a tolerance of so many minutes; negative ones are refused.
+    ///
+    /// # Errors
+    /// [`InvalidTolerance::Negative`].
     pub fn from_minutes(minutes: i32) -> Result<Self, InvalidTolerance> {
         if minutes < 0 { Err(InvalidTolerance::Negative) } else { Ok(Self(minutes)) }
     }

@@ -18,16 +18,16 @@ use tokio::task::JoinSet;
 /// Kills, stops and restarts listeners at random under load, and counts what became of every stamp.
 #[derive(Debug, Parser)]
 struct Chaos {
-    /// The same seed makes the same faults and the same stamps.
+    /// The seed: the same one makes the same faults and the same stamps.
     #[arg(long)]
     seed: Option<u64>,
     /// How many stamps are sent.
     #[arg(long, default_value_t = 100_000)]
     stamps: usize,
-    /// For how many seconds there are faults.
+    /// For how many seconds faults strike.
     #[arg(long, default_value_t = 45)]
     faults: u64,
-    /// For how many seconds there are none, before and after.
+    /// For how many seconds no fault strikes, before and after.
     #[arg(long, default_value_t = 40)]
     calm: u64,
     /// How many listeners share the work.
@@ -40,10 +40,10 @@ struct Chaos {
 
 /// Requests that are under way at once.
 const CLIENTS: usize = 16;
-/// High enough for a part of the stamps to leave when they are due.
+/// The most stamps of a batch: so many that a part of the stamps leaves when it is due.
 const MAX: i32 = 1_000;
 const BATCHES: [(&str, &str); 2] = [("MIN_BATCH_SIZE", "1000"), ("MAX_BATCH_SIZE", "1000")];
-/// How long a listener stands still.
+/// How long a listener that is stopped stands still.
 const STILL: Duration = Duration::from_secs(15);
 /// How long a fault may be felt after its end: the session's timeout of 6 s, the rebalance, the reading again.
 const AFTERMATH: Duration = Duration::from_secs(9);
@@ -203,7 +203,7 @@ fn wake(listeners: &[Process], still: &mut [Option<Instant>], now: Instant) {
     }
 }
 
-/// Prints the figures.
+/// Prints the figures of a run.
 ///
 /// # Errors
 /// If a guarantee was broken.
@@ -236,7 +236,7 @@ async fn report(world: &World, acknowledged: usize, began: f64, windows: &[Windo
     Ok(())
 }
 
-/// The seconds of the run in which stamps fell due that were latest without a fault to blame.
+/// Returns the seconds of the run in which stamps fell due that were latest without a fault to blame.
 async fn worst_outside(world: &World, began: f64, windows: &[Window]) -> Vec<String> {
     let (begins, ends) = bounds(began, windows);
     let sql = "SELECT format('due in second %s: %s stamps, up to %s ms late',
@@ -255,7 +255,7 @@ fn bounds(began: f64, windows: &[Window]) -> (Vec<f64>, Vec<f64>) {
     windows.iter().map(|(from, to)| (began + from.as_secs_f64(), began + to.as_secs_f64())).unzip()
 }
 
-/// Of the stamps that fell due, in or outside the windows.
+/// Returns the lateness of the stamps that fell due in or outside the windows.
 async fn lateness(world: &World, began: f64, windows: &[Window], inside: bool) -> String {
     let (begins, ends) = bounds(began, windows);
     let sql = "SELECT count(*), format('p50 %s ms, p99 %s ms, max %s ms',

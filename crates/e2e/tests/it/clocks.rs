@@ -13,8 +13,8 @@ const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
 /// When the second half falls due, in tenths of a second after the first half: longer than a session.
 const PAUSE: i64 = 140;
 
-/// Stamps that fall due one after the other, ten a second, from five seconds after the call on, with a pause between
-/// the two halves.
+/// Posts stamps that fall due one after the other, ten a second, from five seconds after the call on, with a pause
+/// between the two halves.
 async fn post_stamps(world: &World, url: &str, count: i64) {
     let sql = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' - interval '55 seconds'
                               + (i + CASE WHEN i > $1 / 2 THEN $2::bigint ELSE 0 END) * interval '0.1 second',
@@ -44,7 +44,7 @@ async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_b
     let rebalances = || world.metric(&listener_url, "queue_listener_rebalances_total");
     let before = rebalances().await;
 
-    // It is set back when nothing is going to happen for longer than a session: nobody wakes who sleeps by it.
+    // The clock is set back when nothing is going to happen for longer than a session: nobody wakes who sleeps by it.
     for (processed, seconds) in [(STAMPS / 4, HOUR), (STAMPS / 2, -HOUR), (STAMPS * 3 / 4, 0)] {
         let limit = Duration::from_secs(60);
         within(limit, "stamps fall due", || world.database.number(PROCESSED), |seen| *seen >= processed)

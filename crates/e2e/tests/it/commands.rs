@@ -4,7 +4,7 @@ use test_support::TestDatabase;
 
 use e2e::process::command;
 
-/// Exit code, standard output and standard error.
+/// Runs a program and returns exit code, standard output and standard error.
 fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let output = command(program, variables).args(arguments).output().expect("the program runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) object_cid: String,
-    /// `None` where no answer came.
+    /// Status of the answer, `None` where no answer came.
     pub(crate) status: Option<u16>,
     pub(crate) retry_after: bool,
     pub(crate) took: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Load {
     started: Instant,
 }
 
-/// Far more than any answer may take.
+/// How long a client waits for an answer: far more than any may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Load {
@@ -99,7 +99,7 @@ async fn post(number: usize, url: &str, stop: &AtomicBool, answers: &Mutex<Vec<A
     }
 }
 
-/// What a person wants to see of a failed test: the answers of each second and the slowest of them.
+/// Prints what a person wants to see of a failed test: the answers of each second and the slowest of them.
 fn show(answers: &[Answer], started: Instant) {
     let mut seconds: BTreeMap<u64, (BTreeMap<Option<u16>, u32>, Duration)> = BTreeMap::new();
     for answer in answers {

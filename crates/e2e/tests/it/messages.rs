@@ -27,7 +27,7 @@ async fn ask(world: &World, method: &str, url: &str, token: &str, body: &str) ->
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
-/// The welcome message is sent, found once by whoever is faster, moved and deleted for good.
+/// Has the welcome message sent, found once by whoever is faster, moved and deleted for good.
 async fn welcome(listeners: usize) {
     let world = World::new().await;
     // All users of this test share a topic of its own: those of other tests are in other databases.

@@ -10,13 +10,13 @@ use crate::load::{Answer, Load};
 use e2e::process::Process;
 use e2e::world::World;
 
-/// README: "503 within 2 s"; the rest is for a client on a busy machine.
+/// How long an answer may take. README: "503 within 2 s"; the rest is for a client on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);
 /// What an outage has to last for the listener to lose its partitions.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an outage has to last for an owner of the outbox to be taken for dead.
 const SILENCE: Duration = Duration::from_secs(5);
-/// README: `SHUTDOWN_TIMEOUT_SECS`.
+/// How long a stop may take. README: `SHUTDOWN_TIMEOUT_SECS`.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a server goes away.
@@ -37,7 +37,7 @@ impl Fault {
     }
 }
 
-/// Everything that was stored is processed once, nothing is pending, and nothing was misunderstood.
+/// Asserts that everything that was stored is processed once, nothing is pending, and nothing was misunderstood.
 async fn all_is_well(world: &World, acknowledged: &[Answer]) {
     let stored = world.database.number("SELECT count(*) FROM stamps").await;
     world.every_stamp_is_in_one_batch(stored).await;
@@ -158,7 +158,7 @@ async fn postgresql_goes_away(fault: Fault) {
     all_is_well(&world, &answers).await;
 }
 
-/// Both services with what they need, as far as it is there.
+/// Starts both services and waits until they are alive and say why they are not ready.
 async fn alive_but_not_ready(world: &World, variables: &[(&str, &str)], why: &str) -> [(Process, String); 2] {
     let mut services = Vec::new();
     for program in ["stamp-api", "queue-listener"] {
@@ -182,7 +182,7 @@ async fn services_that_start_without_kafka_are_alive_take_stamps_in_and_are_read
     let services = alive_but_not_ready(&world, &through, "Kafka has not answered yet").await;
     let url = format!("http://{}", services[0].0.address("stamps").await);
     for object_cid in ["1", "2"] {
-        // It takes no stamps in before it has asked the database for the time.
+        // The API takes no stamps in before it has asked the database for the time.
         let created = || async { world.create(&url, object_cid, "0").await.map(|(status, _)| status) };
         eventually("it takes stamps in", created, |status| *status == Some(201)).await;
     }
@@ -213,7 +213,7 @@ async fn services_that_start_without_postgresql_are_alive_and_ready_when_it_come
     }
 }
 
-/// SIGTERM ends it in time and cleanly.
+/// Asserts that SIGTERM ends a process in time and cleanly.
 async fn stops_in_time(name: &str, process: &mut Process) {
     let asked = Instant::now();
     process.signal("TERM");

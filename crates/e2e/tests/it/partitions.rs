@@ -73,7 +73,7 @@ async fn everything_is_read_after_partitions_left_and_returned_during(obstacle: 
     world.every_stamp_is_in_one_batch(12 + 144).await;
 }
 
-/// Events of another producer, so many in each partition.
+/// Sends events of another producer, so many in each partition.
 fn send(world: &World, name: &str, count: usize) {
     for partition in 0..12 {
         for number in 0..count {

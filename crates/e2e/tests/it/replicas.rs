@@ -8,7 +8,7 @@ use test_support::eventually;
 use e2e::process::Process;
 use e2e::world::World;
 
-/// The partitions that a listener has according to its log.
+/// Returns the partitions that a listener has according to its log.
 pub(crate) fn partitions(listener: &Process) -> BTreeSet<i32> {
     let mut partitions = BTreeSet::new();
     for line in listener.lines() {

@@ -77,7 +77,7 @@ async fn kafka_conf_leads_over_tls_to_the_broker_that_the_certificate_names_and_
     ensure(&reached.client_config(), &topic()).await.expect("the topic is made");
     ensure(&reached.client_config(), &topic()).await.expect("it is there");
 
-    // It says the same of a wrong name and of an unknown authority: that only the name is wrong here shows where
+    // librdkafka says the same of a wrong name and an unknown authority: that only the name is wrong here shows where
     // names don't matter.
     let any_name = ("KAFKA_CONF_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "none");
     let misnamed = settings(&wrong, &[ssl, ours, any_name]);

@@ -115,7 +115,7 @@ pub(crate) fn find<C: ConsumerContext>(
         match read_again(kafka, topic, *partition, *offset, |record| record.timestamp) {
             Some(found) if found == *timestamp => findings.raised.push(first.raised()),
             Some(_) => findings.recreated.push(first),
-            // It is gone, or the brokers are.
+            // The topic is gone, or the brokers are.
             None => {}
         }
     }

@@ -106,7 +106,7 @@ impl MessageCallbacks {
         let mut offsets = TopicPartitionList::new();
         for ((topic, partition), assignment) in &self.assignments().current {
             if let Some(next) = assignment.stored {
-                // It fails for what is no offset.
+                // Adding fails for what is no offset.
                 let _added = offsets.add_partition_offset(topic, *partition, Offset::Offset(next));
             }
         }

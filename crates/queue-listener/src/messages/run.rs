@@ -16,7 +16,7 @@ pub(crate) async fn run(parts: MessageParts, stop: CancellationToken) -> anyhow:
     let poller = MessagePoller::start(parts, stop.clone())?;
     let (sender, mut ended) = oneshot::channel();
     std::thread::Builder::new().name("messages-poll".to_owned()).spawn(move || {
-        // Its end leaves the group.
+        // The end of the thread leaves the group.
         let result = poller.run();
         let _nobody_waits = sender.send(result);
     })?;

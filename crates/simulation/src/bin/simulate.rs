@@ -16,10 +16,10 @@ use simulation::{History, Meeting, Meetings, Outcome, run, seeded, shrink};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The seed of the first history; each further one has the next. By chance where it is not given.
+    /// The seed of the first history; each further history has the next. By chance where no seed is given.
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     seed: Option<String>,
-    /// For how long; without it until it is stopped.
+    /// For how many seconds histories are played; without a number until the command is stopped.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     seconds: Option<String>,
     /// Plays the history in this file, and prints what happens in it.
@@ -27,10 +27,10 @@ struct Arguments {
     history: Option<PathBuf>,
 }
 
-/// A sentence for who has typed the command.
+/// A sentence for whoever has typed the command.
 struct Unusable(String);
 
-/// What was played so far.
+/// What was played so far, by figures.
 #[derive(Default)]
 struct Totals {
     histories: u64,

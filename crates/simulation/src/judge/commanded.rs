@@ -88,7 +88,7 @@ impl Holdings {
         Ok(())
     }
 
-    /// A commit names an assignment that lasts, as far as the heart was told.
+    /// Judges that a commit names an assignment that lasts, as far as the heart was told.
     fn judge_names(&self, commits: &[Commit]) -> Broken {
         for Commit { assignment: Assignment { partition, number }, .. } in commits {
             if self.live.get(partition).is_none_or(|live| live.number != *number) {

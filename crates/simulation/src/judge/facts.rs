@@ -23,7 +23,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) type Broken = Result<(), String>;
 
 impl Facts<'_> {
-    /// When a stamp falls due, in microseconds of the world.
+    /// Returns when a stamp falls due, in microseconds of the world.
     pub(super) fn due(&self, id: u8) -> i64 {
         let stamp = self.stamps[usize::from(id)].as_ref().expect("a stamp that was appended");
         (stamp.due() - self.start).num_microseconds().expect("centuries at most")

@@ -23,11 +23,11 @@ pub(super) struct Live {
 /// A stamp that was admitted and is not finished.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    /// The record that stands for it.
+    /// The record that stands for the stamp.
     pub(super) record: u32,
     pub(super) partition: i32,
     pub(super) number: u32,
-    /// The answer to a write of it was lost.
+    /// Whether the answer to a write of the stamp was lost.
     pub(super) doubtful: bool,
 }
 
@@ -61,16 +61,16 @@ pub(super) struct Asked {
 pub(super) struct Parked {
     pub(super) request: Request,
     pub(super) assignments: Vec<Assignment>,
-    /// The work under way concerned it when it came.
+    /// Whether the work under way concerned the revocation when it came.
     pub(super) is_concerned: bool,
 }
 
-/// What a step has brought.
+/// What a step of the heart has brought.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     /// Records that were given, and during which assignment.
     pub(crate) given: Vec<(u32, Assignment)>,
-    /// Records that were completed because the stamp of another one was held: that one.
+    /// Records that were completed because the stamp of another one was held, each with that other one.
     pub(crate) repeats: Vec<(u32, u32)>,
 }
 
@@ -85,13 +85,13 @@ pub(crate) struct Holdings {
     pub(super) suspects: BTreeSet<u8>,
     pub(super) asked: Vec<Asked>,
     pub(super) is_screening: bool,
-    /// The last screening has failed.
+    /// Whether the last screening has failed.
     pub(super) is_asked_again: bool,
     pub(super) work: Option<Work>,
     pub(super) parked: Vec<Parked>,
     pub(super) backoff_until: i64,
     pub(super) stopping: bool,
-    /// It has said that it ends.
+    /// Whether the heart has said that it ends.
     pub(super) has_failed: bool,
     /// How many batches the last write had that was slow.
     pub(super) slow: Option<usize>,
@@ -106,7 +106,7 @@ impl Holdings {
         self.held.contains_key(&id)
     }
 
-    /// The stamps in the work under way.
+    /// Returns the stamps in the work under way.
     pub(crate) fn in_work(&self) -> Vec<u8> {
         self.work.as_ref().map(Work::ids).unwrap_or_default()
     }
@@ -125,12 +125,12 @@ impl Holdings {
         !self.parked.is_empty()
     }
 
-    /// What the last step has brought.
+    /// Takes what the last step has brought.
     pub(crate) fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
     }
 
-    /// The held stamps that could leave.
+    /// Returns the held stamps that could leave.
     pub(super) fn waiting(&self) -> BTreeSet<u8> {
         let taken = self.in_work();
         let waits = |id: &u8| !taken.contains(id) && !self.suspects.contains(id);
@@ -147,7 +147,7 @@ impl Holdings {
         live.is_some_and(|live| live.given.get(&facts.log.record(held.record).offset) == Some(&held.record))
     }
 
-    /// Until when the backlog of a stamp's partition is waited for.
+    /// Returns until when the backlog of a stamp's partition is waited for.
     fn backlog(&self, id: u8) -> i64 {
         self.live.get(&self.held[&id].partition).map_or(0, |live| live.backlog_until)
     }
@@ -160,7 +160,7 @@ impl Holdings {
         self.backlog(id) <= now
     }
 
-    /// By when the writer must be told to do something.
+    /// Returns by when the writer must be told to do something.
     pub(super) fn must_act_at(&self, facts: &Facts<'_>) -> Option<i64> {
         if self.work.is_some() || self.stopping {
             return None;

@@ -19,10 +19,10 @@ struct Given {
     records: BTreeMap<u32, u64>,
 }
 
-/// Who was given what.
+/// The records that each process was given, and what is committed of them.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
-    /// By process and assignment.
+    /// What was given to hearts, by process and assignment.
     given: BTreeMap<(u32, Assignment), Given>,
     /// Records that were completed as repeats, and the record whose stamp was held then.
     repeats: BTreeMap<u32, u32>,
@@ -112,8 +112,8 @@ impl Offsets {
         Ok(())
     }
 
-    /// A repeat is finished once the first is held. If Kafka then loses or hides the first's record, and the listener
-    /// dies, both are lost.
+    /// Tells whether a repeat is lost through Kafka's own doing: it is finished once the first is held. If Kafka then
+    /// loses or hides the first's record, and the listener dies, both are lost.
     fn is_excused_repeat(&self, serial: u32, log: &Log) -> bool {
         let mut serial = serial;
         while let Some(of) = self.repeats.get(&serial) {

@@ -184,7 +184,7 @@ impl Holdings {
                 met.count(Meeting::ProcessedAtScreening);
             } else if facts.is_distant(id) {
                 met.count(Meeting::DistantReplay);
-                // It is asked about once more, and stored.
+                // The stamp is asked about once more, and stored.
                 self.asked.push(Asked { serial, assignment });
             } else {
                 self.admit(id, serial, assignment, facts, met);
@@ -228,7 +228,7 @@ impl Holdings {
         }
     }
 
-    /// What was taken waits again, unless its assignment is over.
+    /// Lets stamps wait again that were taken, unless their assignment is over.
     fn put_back(&mut self, ids: Vec<u8>, doubtful: bool) {
         for id in ids {
             self.suspects.remove(&id);

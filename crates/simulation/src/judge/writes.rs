@@ -51,7 +51,7 @@ impl Holdings {
         Ok(())
     }
 
-    /// The members of a batch are what is held: the values of the event, and where its record stands now.
+    /// Judges that the members of a batch are what is held: the values of the event, and where its record stands now.
     fn judge_members(&self, batch: &Batch, facts: &Facts<'_>) -> Broken {
         for member in &batch.members {
             let id = id_of(&member.stamp);
@@ -69,7 +69,7 @@ impl Holdings {
         Ok(())
     }
 
-    /// A probe or a burial.
+    /// Judges a probe or a burial.
     pub(super) fn judge_search(&self, ids: &[u8]) -> Broken {
         self.judge_writer(0)?;
         let innocent = ids.iter().find(|id| !self.suspects.contains(id));

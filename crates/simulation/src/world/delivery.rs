@@ -84,7 +84,7 @@ impl World {
         client.control.push_back(Event::Assigned(assignments));
     }
 
-    /// The group hears of a member no more; the dead of the listener come first.
+    /// Has the group hear of a member no more; the dead of the listener come first.
     pub(super) fn expire(&mut self, member: usize) -> bool {
         let ghost = self.ghosts.iter().position(|(slot, _)| *slot == member);
         let living = || self.members[member].as_ref().map(|process| process.client.id);
@@ -184,7 +184,7 @@ impl World {
         is_any || was_paused
     }
 
-    /// The callback of a revocation ends, answered or not.
+    /// Ends the callback of a revocation, answered or not.
     fn return_from_callback(&mut self, member: usize) -> bool {
         let Some(process) = &mut self.members[member] else { return false };
         let Some(callback) = process.client.callback.take() else { return false };
@@ -219,7 +219,7 @@ impl World {
         is_any
     }
 
-    /// The next asynchronous commit reaches the broker.
+    /// Has the next asynchronous commit reach the broker.
     pub(super) fn land(&mut self, member: usize, is_answered: bool) -> bool {
         let Some(process) = &mut self.members[member] else { return false };
         let Some(sent) = process.client.commits.pop_front() else { return false };
@@ -231,7 +231,7 @@ impl World {
         self.members[member].as_mut().is_some_and(|process| process.client.commits.pop_front().is_some())
     }
 
-    /// A commit whose answer is waited for.
+    /// Makes a commit whose answer is waited for.
     pub(super) fn commit_now(&mut self, member: usize, commit: Commit, evidence: Evidence) {
         while self.land(member, true) {}
         let Some(process) = &self.members[member] else { return };

@@ -22,15 +22,15 @@ use crate::member::Process;
 
 /// How many ids there are.
 pub(crate) const IDS: usize = 64;
-/// More wakes than this at one moment are a heart that spins.
+/// The most wakes at one moment: more are a heart that spins.
 const WAKES: usize = 50;
 
-/// All that is.
+/// Everything that a history happens to.
 pub(crate) struct World {
     pub(crate) settings: Settings,
-    /// Microseconds since it began.
+    /// Microseconds since the world began.
     pub(crate) now: i64,
-    /// PostgreSQL's time when it began, as far as its clock is right.
+    /// PostgreSQL's time when the world began, as far as its clock is right.
     start: DateTime<Utc>,
     pub(crate) log: Log,
     pub(crate) group: Group,
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// What has happened, line by line.
+    /// Returns what has happened, line by line.
     pub(crate) fn into_trace(self) -> String {
         self.trace.unwrap_or_default()
     }
@@ -229,7 +229,7 @@ impl World {
         recreated
     }
 
-    /// The table's net takes what is due for half a second.
+    /// Has the table's net take what is due for half a second.
     fn net(&mut self) -> bool {
         let time = self.time() - TimeDelta::milliseconds(500);
         let is_due =
@@ -253,7 +253,7 @@ impl World {
         self.now = self.now.max(to);
     }
 
-    /// When a heart looks again by itself.
+    /// Returns when a heart looks again by itself.
     pub(crate) fn wake(&self, member: usize) -> Option<i64> {
         let wake = self.members[member].as_ref()?.heart.wake();
         let due = wake.due.and_then(|due| (due - self.start).num_microseconds());

@@ -51,7 +51,7 @@ impl World {
         true
     }
 
-    /// What the server was told goes on without who has told it.
+    /// Leaves the statements of a process that ends: what the server was told goes on without who has told it.
     fn leave_statements(&mut self, process: Process) {
         let is_open = |task: &Task| task.outcome.is_none();
         let open = process.tasks.into_iter().flatten().filter(is_open);
@@ -82,7 +82,7 @@ impl World {
         self.step(member, Event::Fetched(parcel.chunk), &parcel.serials)
     }
 
-    /// The time has come that the heart has named.
+    /// Tells a heart that the time has come that it has named.
     pub(super) fn tick(&mut self, member: usize) {
         for _ in 0..WAKES {
             if self.wake(member).is_none_or(|at| at > self.now) {
@@ -94,7 +94,7 @@ impl World {
         self.judge(Err(format!("the heart of {member} wakes again and again at one moment")));
     }
 
-    /// One step of a heart, judged from the outside.
+    /// Makes one step of a heart, judged from the outside.
     fn step(&mut self, member: usize, event: Event<u32>, serials: &[u32]) -> bool {
         // The shell carries out what one step has said before it makes another.
         while self.shell(member) {}
@@ -132,7 +132,7 @@ impl World {
         true
     }
 
-    /// The shell carries out the next command.
+    /// Has the shell carry out the next command.
     pub(super) fn shell(&mut self, member: usize) -> bool {
         let Some(process) = &mut self.members[member] else { return false };
         let Some((command, evidence)) = process.outbox.pop_front() else { return false };
@@ -231,7 +231,7 @@ impl World {
         self.step(member, event, &[])
     }
 
-    /// A statement that nobody waits for is executed after all.
+    /// Executes a statement after all that nobody waits for.
     pub(super) fn rise(&mut self) -> bool {
         let Some(statement) = self.zombies.pop_front() else { return false };
         let ids = written(&statement);

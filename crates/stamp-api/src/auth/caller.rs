@@ -13,7 +13,7 @@ pub const MESSAGES_SEND: &str = "messages:send";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     subject: Uuid,
-    /// As the token has them, separated by spaces (RFC 8693, section 4.2).
+    /// Scopes as the token has them, separated by spaces (RFC 8693, section 4.2).
     scope: String,
 }
 

@@ -16,9 +16,9 @@ static RING: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring the one that `jsonwebtoken` uses in this process.
+/// Makes ring the cryptography that `jsonwebtoken` uses in this process.
 pub(super) fn install() {
-    // It can be installed once, and there is no other.
+    // A provider can be installed once, and there is no other.
     let _installed = RING.install_default();
 }
 

@@ -12,24 +12,25 @@ use super::crypto;
 use super::key::{JWT_PUBLIC_KEY, JWT_SECRET, Key};
 use super::settings::AuthSettings;
 
-/// Nobody can take a token back, and who wants one for longer wants an identity provider.
+/// The longest that a token may be valid: nobody can take one back, and who wants one for longer wants an identity
+/// provider.
 const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// What a token is to say.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Grant {
-    /// The user's uuid.
+    /// Uuid of the user.
     #[arg(long, value_name = "UUID")]
     pub user: Uuid,
     /// A scope, or several separated by spaces, such as `messages:send`; may be repeated.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
-    /// How long it is valid, such as 30s, 15m, 1h or 7d.
+    /// How long the token is valid, such as 30s, 15m, 1h or 7d.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
     pub ttl: Duration,
 }
 
-/// RFC 7519, section 4.1; times are whole seconds since 1970.
+/// The claims of a token (RFC 7519, section 4.1); times are whole seconds since 1970.
 #[derive(Serialize)]
 struct IssuedClaims<'a> {
     sub: Uuid,

@@ -9,25 +9,25 @@ use spki::{ObjectIdentifier, SubjectPublicKeyInfoOwned};
 pub(super) const JWT_SECRET: &str = "JWT_SECRET";
 pub(super) const JWT_PUBLIC_KEY: &str = "JWT_PUBLIC_KEY";
 
-/// A shorter one than its hash can be searched for (RFC 7518, section 3.2).
+/// The shortest secret: one that is shorter than its hash can be searched for (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
-/// The sizes that ring checks; below 2,048 a key can be factored (RFC 7518, section 3.3).
+/// The sizes of RSA keys that ring checks; below 2,048 a key can be factored (RFC 7518, section 3.3).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
-/// RFC 3279, section 2.3.1.
+/// Identifies RSA keys (RFC 3279, section 2.3.1).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-/// RFC 5480, section 2.1.1.
+/// Identifies keys on elliptic curves (RFC 5480, section 2.1.1).
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-/// RFC 8410, section 3.
+/// Identifies Ed25519 keys (RFC 8410, section 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// What tokens are checked with.
+/// The key that tokens are checked with.
 #[derive(Debug, Clone)]
 pub enum Key {
-    /// For HS256: it signs as well.
+    /// A secret for HS256, which signs as well.
     Secret(Secret),
-    /// For the algorithm that is the key's own.
+    /// A public key, for the algorithm that is its own.
     Public(PublicKey),
 }
 
@@ -35,7 +35,7 @@ impl Key {
     /// Takes `JWT_SECRET`.
     ///
     /// # Errors
-    /// If it has less than 32 bytes.
+    /// If the secret has less than 32 bytes.
     pub fn from_secret(secret: String) -> Result<Self, InvalidSetting> {
         if secret.len() < MIN_SECRET_BYTES {
             let accepted = format!(
@@ -47,7 +47,7 @@ impl Key {
         Ok(Self::Secret(Secret::new(secret)))
     }
 
-    /// The algorithm of every token that this key accepts.
+    /// Returns the algorithm of every token that this key accepts.
     pub fn algorithm(&self) -> Algorithm {
         match self {
             Self::Secret(_) => Algorithm::HS256,
@@ -74,7 +74,7 @@ impl PublicKey {
     /// Reads `JWT_PUBLIC_KEY`: a `PUBLIC KEY` in PEM (RFC 7468, section 13).
     ///
     /// # Errors
-    /// If it is something else, or a key of another kind or size.
+    /// If the text is something else, or a key of another kind or size.
     pub fn from_pem(pem: &str) -> Result<Self, InvalidSetting> {
         Self::parse(pem).map_err(|this| {
             let accepted = format!(
@@ -87,7 +87,7 @@ impl PublicKey {
         })
     }
 
-    /// The error says what the text holds instead.
+    /// Reads a `PUBLIC KEY` in PEM. The error says what the text holds instead.
     fn parse(pem: &str) -> Result<Self, String> {
         let info = SubjectPublicKeyInfoOwned::from_pem(pem.trim()).map_err(|_| "none")?;
         let bytes = info.subject_public_key.raw_bytes();

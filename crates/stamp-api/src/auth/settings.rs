@@ -12,9 +12,9 @@ const STAMPS_REQUIRE_AUTH: &str = "STAMPS_REQUIRE_AUTH";
 pub struct AuthSettings {
     /// The key, if there is one.
     pub key: Option<Key>,
-    /// Who tokens have to be meant for (`aud`); not looked at where this is not set.
+    /// Who tokens have to be meant for (`aud`); not looked at where no audience is set.
     pub audience: Option<String>,
-    /// Who tokens have to come from (`iss`); not looked at where this is not set.
+    /// Who tokens have to come from (`iss`); not looked at where no issuer is set.
     pub issuer: Option<String>,
     /// Whether the stamp routes need a token.
     pub stamps_require_auth: bool,
@@ -24,7 +24,7 @@ impl AuthSettings {
     /// Reads `JWT_SECRET`, `JWT_PUBLIC_KEY`, `JWT_AUDIENCE`, `JWT_ISSUER` and `STAMPS_REQUIRE_AUTH`.
     ///
     /// # Errors
-    /// If one of them can't be used, if both keys are set, or if tokens are asked for that nothing can check.
+    /// If a variable can't be used, if both keys are set, or if tokens are asked for that nothing can check.
     pub fn from_environment(environment: &Environment) -> Result<Self, InvalidSetting> {
         #[derive(Deserialize)]
         struct Raw {

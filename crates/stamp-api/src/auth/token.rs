@@ -14,7 +14,7 @@ use super::settings::AuthSettings;
 /// second of it is one in which a token lives too long.
 const LEEWAY_SECS: f64 = 5.0;
 
-/// Why there is no token, or one that is not trusted. What it prints is for the client.
+/// Why there is no token, or one that is not trusted. The text of each is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No header, one of another scheme, or one with nothing in it.
@@ -23,7 +23,7 @@ pub enum TokenError {
     /// Several headers: which of them counts would depend on who reads.
     #[error("There is more than one Authorization header.")]
     Ambiguous,
-    /// More than anybody needs.
+    /// The token is longer than anybody needs.
     #[error("The token is too long.")]
     TooLong,
     /// No JWT, or one whose claims are not what RFC 7519 says.
@@ -32,7 +32,7 @@ pub enum TokenError {
     /// Another algorithm than the configured key's.
     #[error("The token is signed with an algorithm that is not accepted.")]
     Algorithm,
-    /// Extensions that are critical to its meaning; none is understood (RFC 7515, section 4.1.11).
+    /// Extensions that are critical to the token's meaning; none is understood (RFC 7515, section 4.1.11).
     #[error("The token has critical header parameters.")]
     Critical,
     /// Another key, or other words than those that were signed.
@@ -47,10 +47,10 @@ pub enum TokenError {
     /// A token for ever.
     #[error("The token has no expiry.")]
     NoExpiry,
-    /// Its time is over.
+    /// The token's time is over.
     #[error("The token has expired.")]
     Expired,
-    /// Its time has not come.
+    /// The token's time has not come.
     #[error("The token is not valid yet.")]
     NotYet,
     /// `sub` is missing or no uuid.
@@ -59,7 +59,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether there was a token to be wrong: only then does a challenge say so (RFC 6750, section 3.1).
+    /// Tells whether there was a token to be wrong: only then does a challenge say so (RFC 6750, section 3.1).
     pub fn is_of_a_token(self) -> bool {
         !matches!(self, Self::Missing | Self::Ambiguous)
     }
@@ -98,12 +98,12 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// None without a key.
+    /// Returns what checks tokens, `None` without a key.
     pub fn new(settings: AuthSettings) -> Option<Self> {
         let key = settings.key?;
         crypto::install();
         let mut validation = Validation::new(key.algorithm());
-        // It would compare with the host's clock; `verify` compares with PostgreSQL's.
+        // `jsonwebtoken` would compare with the host's clock; `verify` compares with PostgreSQL's.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         validation.validate_aud = settings.audience.is_some();
@@ -118,10 +118,10 @@ impl Verifier {
         Some(Self { key: key.decoding_key(), validation })
     }
 
-    /// Returns whose token this is, if it is good at this time.
+    /// Returns whose token this is, if the token is good at this time.
     ///
     /// # Errors
-    /// The first thing that is wrong with it; the signature comes before the claims.
+    /// The first thing that is wrong with the token; the signature comes before the claims.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, TokenError> {
         let token = decode::<Claims>(token, &self.key, &self.validation)?;
         if token.header.crit.is_some() {

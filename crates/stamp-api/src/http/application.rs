@@ -19,19 +19,19 @@ use crate::metrics::ApiMetrics;
 /// What every worker of the HTTP server gets a copy of.
 #[derive(Clone)]
 pub struct Shared {
-    /// For the routes.
+    /// State of the service, for the routes.
     pub state: Arc<AppState>,
-    /// For the route that sends messages.
+    /// Sends messages, for the route that does.
     pub sender: Arc<Sender>,
-    /// For the route that stores them.
+    /// Checks users' topics, for the route that stores messages.
     pub checker: Arc<Checker>,
-    /// For the routes that tell of it.
+    /// Health of the process, for the routes that tell of it.
     pub health: SharedHealth,
-    /// For what surrounds the routes.
+    /// Counts, for what surrounds the routes.
     pub metrics: ApiMetrics,
 }
 
-/// The routes with everything that surrounds them.
+/// Returns the routes with everything that surrounds them.
 pub fn application(
     shared: Shared,
 ) -> App<
@@ -56,7 +56,7 @@ pub fn application(
         .wrap(from_fn(connections::watch))
 }
 
-/// Adds all resources. Every other path is 404, every other method of theirs 405, and nothing redirects: a
+/// Adds all resources. Every other path is 404, every other method of a resource 405, and nothing redirects: a
 /// redirected `POST` loses its body.
 fn configure(config: &mut web::ServiceConfig) {
     stamps::configure(config);

@@ -80,13 +80,13 @@ pub struct BodyLimits {
 }
 
 impl BodyLimits {
-    /// What one stamp needs, many times over.
+    /// The limits of one stamp: what it needs, many times over.
     pub const ONE_STAMP: Self = Self {
         media_types: &[MediaType::Json, MediaType::Form],
         bytes: 64 * 1024,
         time: Duration::from_secs(10),
     };
-    /// The same for a message, which has no form but JSON.
+    /// The limits of one message, those of a stamp; a message has no form but JSON.
     pub const ONE_MESSAGE: Self = Self { media_types: &[MediaType::Json], ..Self::ONE_STAMP };
 }
 
@@ -110,7 +110,7 @@ impl Body {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, or 400 if it
+    /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, or 400 if the body
     /// breaks off.
     pub async fn read(request: &HttpRequest, payload: Payload, limits: BodyLimits) -> Result<Self, ApiError> {
         let media_type = media_type(request.headers(), limits.media_types)?;
@@ -123,7 +123,7 @@ impl Body {
         Ok(Self { media_type, bytes })
     }
 
-    /// Finds the members of one stamp in it.
+    /// Finds the members of one stamp in the body.
     ///
     /// # Errors
     /// 400 if the body is not what its content type says, or repeats a member.
@@ -134,7 +134,7 @@ impl Body {
         }
     }
 
-    /// Finds the members of one message in it, which is JSON: [`BodyLimits::ONE_MESSAGE`].
+    /// Finds the members of one message in the body, which is JSON: [`BodyLimits::ONE_MESSAGE`].
     ///
     /// # Errors
     /// 400 if the body is no JSON object, or repeats a member.

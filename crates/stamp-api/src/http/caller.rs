@@ -19,10 +19,10 @@ use crate::auth::token::TokenError;
 /// The longest token that is looked at: many times what a user and some scopes take.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Goes on only with this scope.
+/// Goes on only where the caller's token has this scope.
 ///
 /// # Errors
-/// 403 without it.
+/// 403 without the scope.
 pub fn require_scope(caller: &Caller, scope: &'static str) -> Result<(), ApiError> {
     caller.has_scope(scope).then_some(()).ok_or(ApiError::InsufficientScope { scope })
 }
@@ -30,7 +30,7 @@ pub fn require_scope(caller: &Caller, scope: &'static str) -> Result<(), ApiErro
 /// Goes on only where the caller is this user.
 ///
 /// # Errors
-/// 403 for another one.
+/// 403 for another user.
 pub fn require_self(caller: &Caller, user: Uuid) -> Result<(), ApiError> {
     if caller.subject() == user { Ok(()) } else { Err(ApiError::Forbidden) }
 }
@@ -90,7 +90,7 @@ fn state(request: &HttpRequest) -> Result<&AppState, ApiError> {
     state.map(web::Data::get_ref).ok_or_else(|| ApiError::Internal(anyhow!("the application has no state")))
 }
 
-/// Finds the token: `Authorization: Bearer <token>`, once, the scheme in any case (RFC 9110, section 11.1).
+/// Finds the token of a request: `Authorization: Bearer <token>`, once, the scheme in any case (RFC 9110, 11.1).
 fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
     let mut all = headers.get_all(AUTHORIZATION);
     let header = all.next().ok_or(TokenError::Missing)?;
@@ -133,7 +133,7 @@ mod tests {
         AuthSettings::from_environment(&environment).expect("good settings")
     }
 
-    /// A token of 2026-01-01 12:00 UTC, and what it is taken for.
+    /// Returns a token of 2026-01-01 12:00 UTC, and what it is taken for.
     fn recognised(scopes: &[&str]) -> (String, Caller) {
         let now = DateTime::from_timestamp(1_767_268_800, 0).expect("a time");
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(found(&["Bearer a.b.c", "Bearer a.b.c"]), Err(TokenError::Ambiguous));
     }
 
-    /// A request to a service with these variables whose database has never been there.
+    /// Returns a request to a service with these variables whose database has never been there.
     fn request(variables: &[(&str, &str)], headers: &[(HeaderName, &str)]) -> HttpRequest {
         let url = Secret::new("postgres://u:p@127.0.0.1:1/d");
         let database = Database::new(&DatabaseSettings { url, pool_size: 2 }, "test").expect("a pool");

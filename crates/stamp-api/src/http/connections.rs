@@ -23,7 +23,8 @@ use crate::http::body::Holding;
 
 /// How often connections are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
-/// From the head of a request to the last byte of its answer: far longer than any takes on a line of a mobile phone.
+/// How long a request may take, from its head to the last byte of its answer: far longer than any does on a line of a
+/// mobile phone.
 const BUSY_LIMIT: Duration = Duration::from_secs(120);
 
 /// All connections that are open.
@@ -35,19 +36,19 @@ pub struct Connections {
     open: Mutex<HashMap<u64, Weak<Connection>>>,
 }
 
-/// One of them, as long as the server holds it.
+/// One open connection, as long as the server holds it.
 #[derive(Debug)]
 struct Connection {
     number: u64,
     /// A second handle of the server's socket.
     socket: Socket,
-    /// When it is cut.
+    /// When the connection is cut.
     until: Mutex<Instant>,
     all: Arc<Connections>,
 }
 
 impl Connections {
-    /// None yet. `idle_limit`: how long one may be without a request.
+    /// Returns no connections yet. `idle_limit`: how long one may be without a request.
     pub fn new(idle_limit: Duration) -> Self {
         Self { idle_limit, last: AtomicU64::default(), open: Mutex::default() }
     }
@@ -67,12 +68,12 @@ impl Connections {
         data.insert(connection);
     }
 
-    /// How many are open.
+    /// Returns how many connections are open.
     pub fn count(&self) -> usize {
         self.open().len()
     }
 
-    /// Cuts what has been idle or busy for too long, until `stop`.
+    /// Cuts the connections that have been idle or busy for too long, until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
             let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();

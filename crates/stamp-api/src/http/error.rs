@@ -11,16 +11,16 @@ use crate::auth::token::TokenError;
 use crate::messages::check::CheckError;
 use crate::messages::sender::SendError;
 
-/// Where a problem needs no explanation beyond its status (RFC 9457, section 4.2.1).
+/// The type of a problem that needs no explanation beyond its status (RFC 9457, section 4.2.1).
 const ABOUT_BLANK: &str = "about:blank";
 const PROBLEM_JSON: &str = "application/problem+json";
-/// Long enough for a failover to have moved on, short enough for nobody to notice.
+/// When a client may try again: long enough for a failover to have moved on, short enough for nobody to notice.
 const RETRY_AFTER_SECS: &str = "1";
 
-/// Challenges of RFC 6750, section 3. A realm, because a scheme has at least one parameter there.
+/// The challenge of RFC 6750, section 3. A realm, because a scheme has at least one parameter there.
 const CHALLENGE: &str = r#"Bearer realm="stamp-api""#;
 
-/// A request that was not served. What it prints is for the client; its source is for the log alone.
+/// A request that was not served. The text of each is for the client; its source is for the log alone.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Fields with wrong values.
@@ -38,7 +38,7 @@ pub enum ApiError {
         /// The scope that is missing.
         scope: &'static str,
     },
-    /// What is another user's.
+    /// A path to what is another user's.
     #[error("This belongs to another user.")]
     Forbidden,
     /// A path that leads nowhere, or to something that does not exist.
@@ -47,13 +47,13 @@ pub enum ApiError {
     /// A path that exists, with a method that it does not have.
     #[error("This resource takes {allow}.")]
     MethodNotAllowed {
-        /// The methods it has.
+        /// The methods that the path has.
         allow: &'static str,
     },
     /// A stamp that is there already.
     #[error("A stamp with this object_cid exists.")]
     Duplicate {
-        /// The path of the one that is there.
+        /// The path of the stamp that is there.
         location: String,
     },
     /// A message that is to be deleted and was not put into the trash.
@@ -62,13 +62,13 @@ pub enum ApiError {
     /// A body that did not arrive in time.
     #[error("The body took longer than {seconds} seconds.")]
     BodyTimeout {
-        /// How long it was waited for.
+        /// How long the body was waited for.
         seconds: u64,
     },
     /// A body that is too long.
     #[error("The body is longer than {max_bytes} bytes.")]
     BodyTooLarge {
-        /// The longest that is taken.
+        /// The longest body that is taken, in bytes.
         max_bytes: usize,
     },
     /// A body in a form that is not read.

@@ -34,13 +34,13 @@ pub async fn measure(
     Ok(response)
 }
 
-/// The pattern that the request's path matched, by which requests are grouped. Never the path itself: it holds
+/// Returns the pattern that the request's path matched, by which requests are grouped. Never the path itself: it holds
 /// ids, and there is no end of them.
 pub fn route(response: &ServiceResponse) -> &str {
     response.request().match_name().unwrap_or(UNMATCHED)
 }
 
-/// A client may invent methods; a label may not.
+/// Returns the label for a method: a client may invent methods, a label may not.
 pub fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,9 +1,9 @@
 //! HTTP: what clients can ask for, and what surrounds every request.
 //!
-//! * [`routes`]: one file per resource, each made by [`resource`]; [`application`] puts them together.
+//! * [`routes`]: one file or folder per resource, each made by [`resource`]; [`application`] puts them together.
 //! * [`body`], [`query`]: reading what a request carries; [`error`]: the one map to statuses.
 //! * [`caller`]: who calls, as an argument of a handler.
-//! * [`connections`]: cuts those that only stay open; [`request_id`], [`measure`]: what every request carries and
+//! * [`connections`]: cuts connections that only stay open; [`request_id`], [`measure`]: what every request carries and
 //!   leaves behind.
 //! * [`state`]: what the routes share.
 

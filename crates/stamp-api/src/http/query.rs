@@ -20,7 +20,7 @@ impl Query {
     /// Decodes the query of a request. Parameters that nobody asks for are ignored.
     ///
     /// # Errors
-    /// 400 if it is none.
+    /// 400 if the query can't be decoded.
     pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
         let pairs = pairs.map_err(|_| ApiError::MalformedBody("The query can't be decoded.".to_owned()))?;
@@ -51,10 +51,10 @@ impl Query {
         self.parse("limit", parse).unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// Says what is wrong.
+    /// Fails if any parameter is wrong.
     ///
     /// # Errors
-    /// 400 with every parameter that was asked for and is.
+    /// 400 with every parameter that was asked for and is wrong.
     pub fn finish(self) -> Result<(), ApiError> {
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors.into()) }
     }

@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, Resource, web};
 
 use super::error::ApiError;
 
-/// What a resource that is only read allows.
+/// The methods that a resource allows which is only read.
 pub(super) const READ: &str = "GET, HEAD";
 
-/// A resource that answers methods it does not have with 405.
+/// Returns a resource that answers methods it does not have with 405.
 ///
 /// * `route`: the name under which logs and metrics know it.
 /// * `patterns`: the paths that lead to it.
@@ -23,7 +23,7 @@ pub(super) fn resource<const N: usize>(
     }))
 }
 
-/// `GET`, and `HEAD`, for which the server leaves the body out.
+/// Returns the guard of `GET`, and of `HEAD`, for which the server leaves the body out.
 pub(super) fn read() -> impl Guard {
     guard::Any(guard::Get()).or(guard::Head())
 }

@@ -12,7 +12,7 @@ use crate::stamps::gate::{Gate, OpenIntake};
 
 /// The part of the service that requests see.
 pub struct AppState {
-    /// Where stamps and batches are read.
+    /// The database in which stamps and batches are read.
     pub database: Database,
     /// The longest tolerance that is taken in.
     pub max_time_tolerance: TimeTolerance,
@@ -23,7 +23,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// A service that takes no stamps in yet.
+    /// Returns the state of a service that takes no stamps in yet.
     pub fn new(database: Database, max_time_tolerance: TimeTolerance, auth: Auth) -> Self {
         Self { database, max_time_tolerance, auth, gate: Arc::default() }
     }
@@ -31,7 +31,7 @@ impl AppState {
     /// Returns the intake.
     ///
     /// # Errors
-    /// 503 while it is closed.
+    /// 503 while the intake is closed.
     pub fn intake(&self) -> Result<OpenIntake, ApiError> {
         self.gate.intake().ok_or_else(|| ApiError::Unavailable(anyhow!("the intake is not open")))
     }

@@ -85,7 +85,7 @@ impl Answer {
         fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The answer is a problem with this status, and tells nothing of the inside.
+    /// Asserts that the answer is a problem with this status, and tells nothing of the inside.
     #[track_caller]
     fn is_problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");

@@ -21,24 +21,25 @@ use uuid::Uuid;
 
 use super::reader::{PATIENCE, TopicReader, Unread};
 
-/// A check takes some ten milliseconds, so this is a few hundred a second; each has a connection to every broker.
+/// Threads that check: a check takes some ten milliseconds, so this is a few hundred a second; each has a connection to
+/// every broker.
 const THREADS: usize = 4;
 /// Checks that may wait for a thread: what the threads do in a second, and no more.
 const QUEUE: usize = 64;
-/// How long a check may take that goes on. What it has stored by then is stored; the next one goes on there.
+/// How long a check may take that goes on. What it has stored by then is stored; the next check goes on there.
 const LIMIT: Duration = Duration::from_secs(10);
-/// A consumer keeps every topic in memory that it ever read, so it is replaced after some.
+/// Checks for which one consumer is used: it keeps every topic in memory that it ever read.
 const CHECKS_A_CONSUMER: usize = 1_000;
-/// Messages that an answer lists, in bytes of their texts: a backlog of any length is stored, and may not fill the
-/// memory.
+/// The most that an answer lists, in bytes of the messages' texts: a backlog of any length is stored, and may not fill
+/// the memory.
 const LISTED_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a check has stored.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// How many messages of the user.
+    /// How many messages of the user the check has stored.
     pub created: usize,
-    /// These messages, in the order in which they were stored; of more than 8 MiB only the first ones.
+    /// The messages, in the order in which they were stored; of more than 8 MiB only the first ones.
     pub messages: Vec<StoredMessage>,
     listed_bytes: usize,
 }
@@ -63,7 +64,7 @@ pub enum CheckError {
     Lost,
 }
 
-/// Checks users' topics. The threads end once it is dropped.
+/// Checks users' topics. The threads end once the checker is dropped.
 pub struct Checker {
     jobs: SyncSender<Job>,
 }
@@ -71,7 +72,7 @@ pub struct Checker {
 struct Job {
     user: Uuid,
     asked: Instant,
-    /// Told when a thread takes the job; closed when nobody waits for it any more.
+    /// The channel that is told when a thread takes the job; closed when nobody waits for the job any more.
     begun: oneshot::Sender<()>,
     done: oneshot::Sender<Result<Checked, CheckError>>,
 }
@@ -113,7 +114,7 @@ impl Checker {
     }
 }
 
-/// What a thread works with.
+/// What a thread that checks works with.
 struct Worker {
     kafka: KafkaSettings,
     shared_topic: Option<String>,
@@ -172,7 +173,7 @@ impl Worker {
     }
 }
 
-/// Stores a chunk. One that takes too long is not stopped half way: what it stores is the next check's.
+/// Stores a chunk. A write that takes too long is not stopped half way: what it stores is the next check's.
 fn store(
     runtime: &Handle,
     database: &Database,

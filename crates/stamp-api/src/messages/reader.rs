@@ -17,24 +17,24 @@ use rdkafka::{Offset, TopicPartitionList};
 pub(super) const PATIENCE: Duration = Duration::from_millis(1_800);
 /// Records that are stored together.
 const CHUNK: usize = 500;
-/// The same in bytes; a chunk has one record at least, whatever its size.
+/// The most bytes of records that are stored together; a chunk has one record at least, whatever its size.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// Between two looks at a topic that has just been made and has no leader yet.
+/// The pause between two looks at a topic that has just been made and has no leader yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A topic that was not read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// The consumer can't be made, or Kafka reports this.
+    /// The consumer can't be made, or Kafka reports an error.
     #[error("the topic can't be read")]
     Kafka(#[from] KafkaError),
-    /// Nothing came.
+    /// Nothing came from Kafka.
     #[error("Kafka did not answer in time (the last error was {last:?})")]
     Silence {
         /// What the client reported meanwhile; it goes on trying by itself.
         last: Option<KafkaError>,
     },
-    /// There was more than can be stored in the time.
+    /// There was more in the topic than can be stored in the time.
     #[error("the topic was not read to its end in time")]
     TooLong,
 }
@@ -48,14 +48,14 @@ pub(super) struct TopicReader {
 /// The partitions of a topic, each with the offsets that it has.
 type Ends = Vec<(i32, Range<i64>)>;
 
-/// What is left to read of a partition.
+/// The rest of a partition that is still to be read.
 #[derive(Debug, PartialEq, Eq)]
 struct Span {
     /// The record to begin with, if that is the one that is stored.
     stored: Option<Coordinates>,
-    /// The first offset that there is.
+    /// The first offset that the partition has.
     low: i64,
-    /// The first one that there was not when the reading began.
+    /// The first offset that the partition did not have when the reading began.
     high: i64,
 }
 
@@ -84,12 +84,12 @@ impl TopicReader {
         Ok(Self { consumer, readings: 0 })
     }
 
-    /// Returns how many topics it was asked to read.
+    /// Returns how many topics the consumer was asked to read.
     pub(super) fn readings(&self) -> usize {
         self.readings
     }
 
-    /// Begins to read a topic: all that is there now and not `stored`. `None` if there is no such topic.
+    /// Begins to read a topic: all that is there now and not `stored`. Returns `None` if there is no such topic.
     ///
     /// # Errors
     /// If Kafka does not say within the time what there is.
@@ -161,14 +161,14 @@ impl TopicReader {
     }
 }
 
-/// A topic that is being read. Dropped, it leaves the consumer free for another one.
+/// A topic that is being read. Dropped, the reading leaves the consumer free for another one.
 pub(super) struct TopicReading<'r> {
     consumer: &'r BaseConsumer<Quiet>,
     topic: String,
     recipients: Recipients,
     /// The partitions that are not read to their end, by number.
     spans: HashMap<i32, Span>,
-    /// By when something has to come.
+    /// The time by which something has to come.
     deadline: Instant,
 }
 
@@ -176,7 +176,7 @@ impl TopicReading<'_> {
     /// Returns the next records, those of a partition in their order; none at the end.
     ///
     /// # Errors
-    /// If nothing comes for too long, or it is not all read by `end`.
+    /// If nothing comes for too long, or the topic is not all read by `end`.
     pub(super) fn next_chunk(&mut self, end: Instant) -> Result<Vec<MessageRecord>, Unread> {
         let (mut chunk, mut bytes, mut last) = (Vec::new(), 0, None);
         while !self.spans.is_empty() && chunk.len() < CHUNK && bytes < CHUNK_BYTES {
@@ -226,8 +226,8 @@ impl TopicReading<'_> {
         }
     }
 
-    /// There are no more records, though there may be offsets: markers of transactions have some, and what a
-    /// compaction removed.
+    /// Takes note that there are no more records, though there may be offsets: markers of transactions have some, and
+    /// what a compaction removed.
     fn reached_end(&mut self, partition: i32) -> KafkaResult<()> {
         match self.spans.get_mut(&partition).map(|span| span.stored.take()) {
             Some(Some(_not_found)) => self.rewind(partition),
@@ -259,13 +259,13 @@ impl Drop for TopicReading<'_> {
 /// What a record is for a span.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    /// The one to begin with, which is stored.
+    /// The record to begin with, which is stored.
     Stored,
-    /// Not that one: the topic was deleted and recreated, or it was compacted.
+    /// Not the record to begin with: the topic was deleted and recreated, or it was compacted.
     Another,
-    /// One to be stored.
+    /// A record to be stored.
     New,
-    /// One that came later than the request.
+    /// A record that came later than the request.
     Beyond,
 }
 

@@ -17,7 +17,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Making the topic and publishing together. A client is answered within 2 s.
+/// How long making the topic and publishing may take together. A client is answered within 2 s.
 const LIMIT: Duration = Duration::from_millis(1_800);
 /// How long the producer tries: what it has not delivered by then it forgets, and the client is told so.
 /// Twice that leaves time to make a topic in between.
@@ -26,20 +26,20 @@ const DELIVERY_LIMIT: Duration = Duration::from_millis(800);
 /// it is replaced before they become a burden.
 const TOPICS_A_PRODUCER: usize = 10_000;
 
-/// Where a message is.
+/// Where in Kafka a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// The user's topic, or that of all.
     pub topic: String,
     /// The partition that the key leads to.
     pub partition: i32,
-    /// Its place there.
+    /// Offset of the message's record in its partition.
     pub offset: i64,
-    /// The user's uuid.
+    /// Key of the message's record: the user's uuid.
     pub key: String,
 }
 
-/// A message that Kafka has not acknowledged. It is not sent later; whether it was sent is not always known.
+/// A message that Kafka has not acknowledged. Nothing sends it later; whether it was sent is not always known.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The topic may be missing.
@@ -53,7 +53,7 @@ pub enum SendError {
     Delivery(#[source] KafkaError),
 }
 
-/// Sends messages.
+/// Sends messages to users' topics.
 pub struct Sender {
     kafka: KafkaSettings,
     topics: TopicSettings,
@@ -97,8 +97,8 @@ impl Sender {
         let outcome = self.deliver(&producer, &spec, user, message, deadline).await;
         let Err(error) = outcome else { return outcome };
         producer.known().remove(&spec.name);
-        // It may have been deleted since. The client, which has known it, does not tell that from an outage in time;
-        // but if it has to be made now, the message is not in it.
+        // The topic may have been deleted since. The client, which has known it, does not tell that from an outage in
+        // time; but if it has to be made now, the message is not in it.
         if !matches!(self.make(&spec, deadline).await, Ok(true)) || !self.replace(&producer) {
             return Err(error);
         }

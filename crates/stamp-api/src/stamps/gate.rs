@@ -9,9 +9,9 @@ use super::intake::Intake;
 /// What it takes to take a stamp in. Cheap to clone.
 #[derive(Clone)]
 pub struct OpenIntake {
-    /// The time that counts.
+    /// The time that counts for stamps.
     pub clock: Arc<dyn Clock>,
-    /// Where stamps go.
+    /// The intake that stores stamps.
     pub intake: Intake,
 }
 

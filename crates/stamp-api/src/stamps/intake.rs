@@ -17,13 +17,13 @@ use tokio::task::JoinSet;
 
 use crate::stamps::outbox::{COMMITTERS, Outbox};
 
-/// Stamps in one transaction.
+/// The most stamps in one transaction.
 const GROUP: usize = 1_000;
-/// Requests that may wait for a transaction.
+/// The most requests that may wait for a transaction.
 const QUEUE: usize = 10_000;
 /// How long to wait for an owner: a row is made in milliseconds, and who waits longer has no time left to store.
 const OWNER_LIMIT: Duration = Duration::from_secs(1);
-/// An answer is due within two seconds.
+/// How long a request may wait in all: an answer is due within two seconds.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_900);
 
 /// Why a stamp was not accepted.
@@ -72,7 +72,7 @@ impl Intake {
         (Self { requests: sender }, committers)
     }
 
-    /// How many stamps wait for a committer.
+    /// Returns how many stamps wait for a committer.
     pub fn queued(&self) -> usize {
         QUEUE - self.requests.capacity()
     }
@@ -80,7 +80,7 @@ impl Intake {
     /// Stores a stamp with its place in the outbox.
     ///
     /// # Errors
-    /// If there is one with this id, or the database is away or overloaded.
+    /// If there is a stamp with this id, or the database is away or overloaded.
     pub async fn submit(&self, stamp: Stamp) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.requests.try_send(Submission { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
@@ -92,7 +92,8 @@ impl Intake {
 }
 
 struct Committer {
-    /// Under an owner of its own: two that lock one row together cost the database a multixact for each commit.
+    /// Lane of the committer, with an owner of its own: two that lock one row together cost the database a multixact
+    /// for each commit.
     lane: Lane,
     database: Database,
     clock: Arc<PostgresClock>,
@@ -177,8 +178,8 @@ impl Committer {
     }
 }
 
-/// Of requests with the same id in one group the first goes on; the others are repeats, whether the first
-/// is stored now or was stored before.
+/// Refuses repeats: of requests with the same id in one group the first goes on, whether it is stored now or was stored
+/// before.
 fn refuse_repeats(group: Vec<Submission>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answer>>) {
     let mut seen = HashSet::with_capacity(group.len());
     let (mut stamps, mut waiting) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));

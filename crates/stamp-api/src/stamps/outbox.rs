@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 /// Committers of a process, each with an owner of its own: past two the processor, not the database, is what they
 /// compete for.
 pub const COMMITTERS: usize = 2;
-/// Events in memory, of about 300 bytes each; what comes beyond is read from the database later.
+/// The most events in memory, of about 300 bytes each; what comes beyond is read from the database later.
 pub const EVENTS: usize = 100_000;
 /// Rows that are read from the database, published and acknowledged together.
 pub const PAGE: usize = 5_000;
@@ -18,7 +18,7 @@ pub const PAGE: usize = 5_000;
 /// Refused events with which nothing further is handed out: more than a few broken ones, so that Kafka takes nothing.
 const REFUSED: usize = 1_000;
 
-/// What the outbox wants done. The state itself bounds how much is in these.
+/// What the outbox wants done. The outbox itself bounds how much is in the queues.
 #[derive(Debug)]
 pub struct Wanted {
     /// Events that go to Kafka as they come.
@@ -41,7 +41,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox without owners.
+    /// Returns an outbox without owners, and what it wants done.
     pub fn new() -> (Self, Wanted) {
         let (together, together_wanted) = mpsc::unbounded_channel();
         let (alone, alone_wanted) = mpsc::unbounded_channel();
@@ -107,7 +107,7 @@ impl Outbox {
         marks.unwrap_or_default()
     }
 
-    /// How the owners stand, and how many events Kafka refuses.
+    /// Returns how the owners stand, and how many events Kafka refuses.
     pub fn standing(&self) -> (Vec<Standing>, usize) {
         let owners = self.owners();
         (owners.standing(), owners.refused())

@@ -18,16 +18,16 @@ use crate::stamps::outbox::{Outbox, PAGE};
 
 /// How often the owners' rows are renewed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// An owner that is silent for so long is taken for dead.
+/// How long an owner is silent before it is taken for dead.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long giving the outbox up at the end may take.
 const ABANDON_LIMIT: Duration = Duration::from_secs(1);
-/// An event is in Kafka within milliseconds. One that is not after so long is worth a look.
+/// How long an event may not be in Kafka before that is worth a look: usual are milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The database spends a tenth of its time at most on telling what waits.
+/// The part of its time that the database spends at most on telling what waits: a tenth.
 const SHARE: u32 = 10;
 
-/// Keeps the owners until `stop`, or until a part of it panics.
+/// Keeps the owners until `stop`, or until a part of the work panics.
 pub async fn keep(
     outbox: Arc<Outbox>,
     database: Database,
@@ -98,7 +98,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
             }
             error => (OutboxEvent::NotForgotten(owner), failed("remove an owner", error)),
         },
-        // Those have ways of their own.
+        // These commands have ways of their own.
         OutboxCommand::Publish(_) | OutboxCommand::Abandon(_) => return,
     };
     if let Some((step, error)) = step {
@@ -115,7 +115,7 @@ fn plain(marks: &[(OwnerId, i64)]) -> Vec<(i64, i64)> {
     marks.iter().map(|(owner, mark)| (owner.0, *mark)).collect()
 }
 
-/// The end of a process's outbox: the marks are stored, and what lies above is anybody's.
+/// Ends a process's outbox: the marks are stored, and what lies above is anybody's.
 pub async fn abandon(outbox: &Outbox, database: &Database) {
     let marks = plain(&outbox.end());
     let abandoned = tokio::time::timeout(ABANDON_LIMIT, owners::abandon(database, &marks)).await;
@@ -129,7 +129,7 @@ pub async fn abandon(outbox: &Outbox, database: &Database) {
 pub struct Complaint(Mutex<Option<String>>);
 
 impl Complaint {
-    /// Returns it, if anything is wrong.
+    /// Returns what is wrong, if anything is.
     pub fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

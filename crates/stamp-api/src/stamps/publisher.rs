@@ -1,4 +1,4 @@
-//! The producers of events.
+//! What hands the outbox's events to Kafka.
 //!
 //! Two producers. One packs many events into a batch, as many as come while the previous one is under way. A broker
 //! judges a batch as a whole, though, and refuses it for its size or for one of its records; so what was refused goes
@@ -65,9 +65,9 @@ impl Delivery {
 /// How a producer packs events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// As many in a batch as there are.
+    /// As many events in a batch as there are.
     Together,
-    /// Each in a batch of its own.
+    /// Each event in a batch of its own.
     Alone,
 }
 
@@ -165,7 +165,7 @@ impl Publisher {
         !outstanding.failed.load(Ordering::Acquire)
     }
 
-    /// A fatal error of the idempotent producer ends it (KIP-360); what it had not delivered fails with it and
+    /// Replaces a producer that a fatal error has ended (KIP-360); what it had not delivered fails with it and
     /// is published again.
     fn replace_if_failed(&self, failed: &Arc<ThreadedProducer<Deliveries>>) {
         if failed.client().fatal_error().is_none() {
@@ -195,7 +195,7 @@ impl Publisher {
     }
 }
 
-/// Told of every acknowledgement, on the producer's thread.
+/// What is told of every acknowledgement, on the producer's thread.
 struct Deliveries {
     outbox: Arc<Outbox>,
     /// How many refused events the log has named since Kafka last took one.
@@ -221,7 +221,7 @@ impl Deliveries {
         }
     }
 
-    /// Names the culprit in the log; in a batch with others it may be any of them.
+    /// Names the culprit in the log; of a batch nobody, since any of its events may be the culprit.
     fn name(&self, publication: &Publication<Stamp>, error: &KafkaError) {
         if !publication.alone {
             return;

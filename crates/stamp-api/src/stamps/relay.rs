@@ -16,16 +16,16 @@ use super::outbox::{Outbox, Wanted};
 use super::owners;
 use super::publisher::{Packing, Publisher};
 
-/// What goes on until everything that was stored is published.
+/// The work that goes on until everything that was stored is published.
 pub struct Relay {
-    /// One that packs events together, one that sends each alone.
+    /// A publisher that packs events together, and one that sends each alone.
     publishers: [Arc<Publisher>; 2],
     parts: JoinSet<()>,
     closed: CancellationToken,
 }
 
 impl Relay {
-    /// Starts two producers and what keeps the owners.
+    /// Starts two publishers and what keeps the owners.
     ///
     /// # Errors
     /// If a client can't be made.
@@ -50,18 +50,24 @@ impl Relay {
         Ok(Self { publishers, parts, closed })
     }
 
-    /// Returns the producer that sends each event alone.
+    /// Returns the publisher that sends each event alone.
     pub fn alone(&self) -> Arc<Publisher> {
         Arc::clone(&self.publishers[1])
     }
 
     /// Waits for a part that ends by itself.
+    ///
+    /// # Errors
+    /// If the part has panicked.
     pub async fn ended(&mut self) -> Result<(), JoinError> {
         self.parts.join_next().await.unwrap_or(Ok(()))
     }
 
     /// Publishes what was handed out, as far as that takes no longer than `limit`, and twice that with what is on
     /// its way.
+    ///
+    /// # Errors
+    /// If a part has panicked.
     pub async fn stop(self, limit: Duration) -> Result<(), JoinError> {
         self.closed.cancel();
         if tokio::time::timeout(limit, self.parts.join_all()).await.is_err() {
@@ -76,7 +82,7 @@ impl Relay {
     }
 }
 
-/// Publishes what the outbox hands out, until `stop` and until nothing is left of it.
+/// Publishes what the outbox hands out, until `stop` and until nothing handed out is left.
 async fn publish(
     publisher: Arc<Publisher>,
     outbox: Arc<Outbox>,

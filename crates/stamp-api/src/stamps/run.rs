@@ -22,17 +22,17 @@ use crate::metrics::ApiMetrics;
 
 /// What it takes to run the intake.
 pub struct IntakeParts {
-    /// Where stamps are stored.
+    /// The database in which stamps are stored.
     pub database: Database,
-    /// Where their events are published.
+    /// How to reach the brokers to which events are published.
     pub kafka: KafkaSettings,
     /// Topic of the events.
     pub topic: String,
-    /// Where requests find the intake.
+    /// The gate through which requests find the intake.
     pub gate: Arc<Gate>,
-    /// What is counted.
+    /// What the process counts.
     pub metrics: ApiMetrics,
-    /// What is wrong with the outbox.
+    /// Takes what is wrong with the outbox, for `/readyz`.
     pub complaint: Arc<Complaint>,
     /// How long handing events to Kafka may take at the end; waiting for Kafka may take as long again.
     pub patience: Duration,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::stamps::publisher::Publisher;
 
 const PERIOD: Duration = Duration::from_secs(10);
-/// Stamps that are taken together.
+/// Stamps that are taken from the database together.
 const PAGE: i64 = 1_000;
 
 /// Sweeps until `stop`.
@@ -53,7 +53,7 @@ async fn sweep(publisher: &Publisher, database: &Database, swept: &IntCounter) {
     publish(publisher, forgotten).await;
 }
 
-/// What was taken, if anything was.
+/// Returns what was taken, if anything was.
 fn taken(result: Result<Vec<Stamp>, DatabaseError>) -> Option<Vec<Stamp>> {
     let taken = result.inspect_err(|error| {
         tracing::warn!(error = error.to_string(), "the sweeper can't look after pending stamps");

@@ -12,7 +12,7 @@ use crate::tokens::{SECRET, bearer, token};
 
 const OTHER_SECRET: &str = "another-0123456789-0123456789-012";
 const PROTECTED: [(&str, &str); 2] = [("JWT_SECRET", SECRET), ("STAMPS_REQUIRE_AUTH", "true")];
-/// Whose tokens they are: a path may hold it.
+/// The user whose tokens are sent: a path may hold this id.
 const CALLER: Uuid = Uuid::from_u128(0x6f1c_2a52_7d0e_4a34_9d0b_2f6f_5f0c_9a11);
 const STAMP: &str = r#"{"object_cid":"CID","time_tolerance":10}"#;
 const MESSAGE: &str = r#"{"ns-message":{"subject":"s","body":"b"}}"#;
@@ -20,15 +20,15 @@ const MESSAGE: &str = r#"{"ns-message":{"subject":"s","body":"b"}}"#;
 /// Whose token a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// Anybody's with this scope.
+    /// Anybody's token with this scope.
     Scope(&'static str),
-    /// That of the user in the path.
+    /// The token of the user in the path.
     Self_,
 }
 use Needs::{Scope, Self_};
 
-/// Method, path, body, whose token it takes, and the status with the right one. `CID` is another id for every request,
-/// `USER` the caller, and `UUID` a message of theirs.
+/// Method, path, body, whose token the route takes, and the status with the right one. `CID` is another id for every
+/// request, `USER` the caller, and `UUID` a message of theirs.
 const ROUTES: &[(&str, &str, &str, Needs, u16)] = &[
     ("POST", "/datasender/create_stamp/", STAMP, Scope(STAMPS_WRITE), 201),
     ("POST", "/datasender/create_stamp", STAMP, Scope(STAMPS_WRITE), 201),
@@ -66,7 +66,7 @@ struct Case {
     detail: String,
 }
 
-/// What a route does with everything that a client may send as its authorization.
+/// Returns what a route does with everything that a client may send as its authorization.
 fn cases(needs: Needs, success: u16) -> Vec<Case> {
     let now = host_time();
     let all = [MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE];

@@ -12,7 +12,7 @@ use test_support::{TestDatabase, TestTopic, eventually, stack};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a test works with.
+/// A database and a topic of a test's own.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) topic: TestTopic,
@@ -53,7 +53,7 @@ impl World {
         Api { running: app::start(settings, stop.clone()).expect("an API"), stop }
     }
 
-    /// The number of the next multixact of the server: what two lockers of one row are called together.
+    /// Returns the number of the server's next multixact: what two lockers of one row are called together.
     pub(crate) async fn next_multixact(&self) -> i64 {
         self.database.run("CREATE TABLE IF NOT EXISTS locked AS SELECT 1 AS id").await;
         let (one, two) = (self.database.connect().await, self.database.connect().await);
@@ -67,7 +67,7 @@ impl World {
         self.database.number("SELECT count(*) FROM stamps").await
     }
 
-    /// The keys of all records of the topic, sorted.
+    /// Returns the keys of all records of the topic, sorted.
     pub(crate) fn published(&self) -> Vec<String> {
         let key = |key: Option<Vec<u8>>| String::from_utf8(key.expect("a key")).expect("a text");
         let mut keys: Vec<String> = self.topic.read().into_iter().map(|record| key(record.key)).collect();
@@ -77,7 +77,7 @@ impl World {
 }
 
 impl Api {
-    /// Where clients reach it.
+    /// Returns the address where clients reach the API.
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.http
     }
@@ -115,7 +115,7 @@ impl Api {
         exchange(self.address(), request).await
     }
 
-    /// The value of a metric without labels.
+    /// Returns the value of a metric without labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         let text = exchange(self.running.admin, request).await.body;
@@ -135,7 +135,7 @@ impl Api {
         eventually(&format!("{path} says {text}"), answer, |body| body.contains(text)).await;
     }
 
-    /// Stops it as SIGTERM does.
+    /// Stops the API as SIGTERM does.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.join().await.expect("a clean stop");
@@ -152,7 +152,7 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 pub(crate) const JSON: &str = "content-type: application/json\r\n";
 pub(crate) const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 
-/// What came back.
+/// What came back from the API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -9,10 +9,10 @@ use stamp_api::auth::settings::AuthSettings;
 use store::clock::host_time;
 use uuid::Uuid;
 
-/// Long enough, and found in no log by chance.
+/// A secret that is long enough, and found in no log by chance.
 pub(crate) const SECRET: &str = "canary-0123456789-0123456789-0123";
 
-/// A token that is valid for ten minutes.
+/// Returns a token that is valid for ten minutes.
 pub(crate) fn token(secret: &str, user: Uuid, scopes: &[&str], issued: DateTime<Utc>) -> String {
     let variables = [("JWT_SECRET".to_owned(), secret.to_owned())];
     let environment = Environment::from_variables(variables).expect("no files are named");
@@ -22,12 +22,12 @@ pub(crate) fn token(secret: &str, user: Uuid, scopes: &[&str], issued: DateTime<
     issue::token(&settings, &grant, issued).expect("a token")
 }
 
-/// The header line of a token.
+/// Returns the header line of a token.
 pub(crate) fn bearer(token: &str) -> String {
     format!("authorization: Bearer {token}\r\n")
 }
 
-/// The header line of a user with these scopes.
+/// Returns the header line of a user with these scopes.
 pub(crate) fn authorization(user: Uuid, scopes: &[&str]) -> String {
     bearer(&token(SECRET, user, scopes, host_time()))
 }

@@ -13,7 +13,7 @@ use crate::durable::durable;
 use crate::error::DatabaseError;
 use crate::schema::{messages, stored_messages};
 
-/// Where a message lies.
+/// The folder that a message lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folder {
     /// The messages that are active.

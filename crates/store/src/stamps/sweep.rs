@@ -89,7 +89,7 @@ pub fn sweep_statements() -> [String; 2] {
 /// Takes up to `limit` stamps that wait in the table alone and have fallen due, the most overdue first. Each is put
 /// off, twice as far every time up to a day: until somebody has processed it, there is no other way for it.
 ///
-/// They come with the due time of their row, which another event may have moved forward.
+/// The stamps come with the due time of their row, which another event may have moved forward.
 ///
 /// # Errors
 /// If the database can't be reached.

@@ -107,7 +107,7 @@ pub enum Failure {
     Slow,
     /// The answer was lost.
     Unanswered,
-    /// No waiting mends it: a mistake of ours or of the schema's.
+    /// No waiting mends the failure: a mistake of ours or of the schema's.
     Fatal,
 }
 

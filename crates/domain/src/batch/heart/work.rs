@@ -18,7 +18,7 @@ impl<X> Heart<X> {
             Work::Probing(tickets) => {
                 self.put_back(tickets, false);
                 if self.suspects.is_empty() && std::mem::take(&mut self.is_refused) {
-                    // It takes the parts of what it refuses as a whole: asking at once would never end.
+                    // The database takes the parts of what it refuses as a whole: asking at once would never end.
                     let after = self.work_retry.fail(now.elapsed);
                     commands.push(Command::Retry { step: Step::Writing, after });
                 }

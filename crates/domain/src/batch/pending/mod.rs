@@ -38,7 +38,7 @@ pub enum Admission {
     Admitted,
     /// A stamp with this `object_cid` waits or is being processed already: this one counts for nothing.
     ///
-    /// Its offset may be completed at once: the first one's is still outstanding.
+    /// The repeat's offset may be completed at once: the first one's is still outstanding.
     Duplicate,
     /// A stamp with this `object_cid` is known, but no committed offset waits for it any more: its assignment ended, or
     /// its record is gone from the log. It carries this position from now on.

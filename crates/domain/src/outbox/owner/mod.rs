@@ -242,7 +242,7 @@ impl<P> Owners<P> {
     fn on_silent(&mut self, owner: OwnerId, mark: i64, commands: &mut Vec<OutboxCommand<P>>) {
         self.looking = false;
         match self.numbers.get_mut(&owner) {
-            // Its registration was answered after the look had been sent.
+            // The owner's registration was answered after the look had been sent.
             Some(numbers) => {
                 numbers.stage = Stage::Retired(Retired::new(true));
                 self.leave_lane(owner);

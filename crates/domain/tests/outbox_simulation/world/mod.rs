@@ -49,7 +49,7 @@ struct Answer {
     since: u64,
 }
 
-/// What can happen next.
+/// One thing that can happen next in a world.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Tick,

@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    /// All faults end. Time goes on until nothing is left to do.
+    /// Ends all faults, and lets time go on until nothing is left to do.
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         self.kafka.is_away = false;
         self.kafka.refused = None;

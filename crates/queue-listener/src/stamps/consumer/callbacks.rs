@@ -85,7 +85,7 @@ impl ConsumerState {
     pub(super) fn offsets(&self, commits: &[Commit]) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::with_capacity(commits.len());
         for Commit { assignment, offset } in commits {
-            // It fails for what is no offset.
+            // Adding fails for what is no offset.
             let _added =
                 offsets.add_partition_offset(&self.topic, assignment.partition, Offset::Offset(*offset));
         }

@@ -120,7 +120,7 @@ async fn a_partition_without_new_records_is_left_alone_however_silent_it_is() {
     // Both partitions are under suspicion at once.
     let shared = &client.context().shared;
     assert_eq!(shared.reader().suspects(Duration::ZERO, shared.elapsed()).len(), 2);
-    // It takes two looks to find a partition silent.
+    // Two looks are needed to find a partition silent.
     let looks = || async {
         watchdog::silent(&client, &client.context().shared, Duration::ZERO);
         watchdog::silent(&client, &client.context().shared, Duration::ZERO)

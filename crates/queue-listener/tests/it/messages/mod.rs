@@ -293,7 +293,7 @@ async fn on_the_shared_topic_the_key_tells_whose_a_message_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_of_the_older_producer_is_understood() {
     let (world, user) = (World::new(1).await, User::new().await);
-    // Its key was JSON as well, and everything beyond ASCII was escaped.
+    // The record's key was JSON as well, and everything beyond ASCII was escaped.
     let escaped = r#"{"ns-message": {"subject": "Gr\u00fc\u00dfe \ud83d\udc4b", "body": "\u4f60\u597d", "reference_url": "", "is_active": true}}"#;
     user.topic.send(Some(r#""sch\u00f6n""#), Some(escaped.as_bytes()));
     user.topic.flush();

@@ -21,7 +21,7 @@ async fn an_event_that_waits_longer_than_half_its_topic_s_retention_waits_in_the
                WHERE s.object_cid = 'distant' AND p.due_at = s.created_date + interval '730 minutes'
                  AND p.owner IS NULL AND p.kafka_partition = 0 AND p.kafka_offset = 0 AND p.kafka_timestamp > 0";
     assert_eq!(world.database.number(row).await, 1);
-    // It fills no batch, though min_batch_size is two.
+    // The distant stamp fills no batch, though min_batch_size is two.
     let waiting = || async { listener.metric("queue_listener_pending").await };
     eventually("one waits in memory", waiting, |pending| *pending == 1).await;
     assert_eq!(world.batches().await, []);

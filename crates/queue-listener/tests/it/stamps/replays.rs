@@ -28,7 +28,7 @@ async fn one_that_is_understood_now_is_processed_once_under_its_original_coordin
     let listener = world.listen(&[]);
     assert_eq!(world.dlq("replay --all"), "1 row changed");
     world.processed(1).await;
-    // It has no date of its own: the record's counts, and that is the dead letter's.
+    // The event has no date of its own: the record's counts, and that is the dead letter's.
     let dated =
         "SELECT count(*) FROM stamp_states WHERE object_cid = 'a' AND created_date = '2026-01-01 00:00Z'";
     assert_eq!(world.database.number(dated).await, 1);
@@ -154,7 +154,7 @@ async fn headers_mean_nothing_without_a_dead_letter_of_these_coordinates_and_byt
     }
     forge(&world, [topic, "7", "1", time], b"k", b"no json");
     forge(&world, [topic, "7", "1", time], b"other", b"not json");
-    // It has no date: its own timestamp counts, not the one that it claims.
+    // The event has no date: the record's own timestamp counts, not the one that it claims.
     forge(&world, [topic, "7", "1", time], b"k", br#"{"object_cid":"a","time_tolerance":0}"#);
     world.topic.flush();
     read_by(&world, world.group()).await;

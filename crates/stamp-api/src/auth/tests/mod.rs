@@ -1,7 +1,7 @@
 //! Every way in which a token can be wrong, and the few in which it is right.
 //!
-//! `tests/` holds what can't be made here, since ring makes no RSA keys: two public keys and a token. Their
-//! private keys are gone; others are made with `openssl genrsa`, `openssl rsa -pubout` and
+//! The files beside this one hold what can't be made here, since ring makes no RSA keys: two public keys and a token.
+//! Their private keys are gone; others are made with `openssl genrsa`, `openssl rsa -pubout` and
 //! `openssl dgst -sha256 -sign`.
 
 use base64::Engine;
@@ -23,10 +23,10 @@ const SECRET: &str = "canary-0123456789-0123456789-0123";
 const USER: &str = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11";
 const RSA_2048: &str = include_str!("rsa_2048.pem");
 const RSA_1024: &str = include_str!("rsa_1024.pem");
-/// Signed with the private half of `RSA_2048`; for `USER`, until an hour after `now()`.
+/// A token signed with the private half of `RSA_2048`; for `USER`, until an hour after `now()`.
 const RS256: &str = include_str!("rs256.jwt");
 
-/// 2026-01-01 12:00 UTC.
+/// Returns 2026-01-01 12:00 UTC.
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_268_800, 0).expect("a time")
 }
@@ -48,7 +48,7 @@ fn encoded(part: &Value) -> String {
     URL_SAFE_NO_PAD.encode(part.to_string())
 }
 
-/// A token of these parts, whatever they are.
+/// Returns a token of these parts, whatever they are.
 fn signed(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let message = format!("{}.{}", encoded(header), encoded(claims));
     let signature = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
@@ -60,12 +60,12 @@ fn hmac(key: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
     move |message| ring::hmac::sign(&key, message).as_ref().to_vec()
 }
 
-/// A token that is signed as it should be.
+/// Returns a token that is signed as it should be.
 fn hs256(claims: &Value) -> String {
     signed(&json!({"alg": "HS256"}), claims, hmac(SECRET.as_bytes()))
 }
 
-/// Good claims with some changed, or taken out by a null.
+/// Returns good claims with some changed, or taken out by a null.
 fn claims(changes: Value) -> Value {
     let mut claims = json!({"sub": USER, "exp": now().timestamp() + 3_600});
     let Value::Object(changes) = changes else { panic!("an object") };

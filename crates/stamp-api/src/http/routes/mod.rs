@@ -1,4 +1,4 @@
-//! What clients can ask for, one file per resource.
+//! What clients can ask for, one file or folder per resource.
 
 pub mod batches;
 pub mod health;

@@ -16,7 +16,7 @@ use crate::http::state::AppState;
 use crate::stamps::gate::OpenIntake;
 use crate::stamps::intake::IntakeError;
 
-/// What stays as it is in a path: the unreserved characters of RFC 3986, section 2.3.
+/// The characters that are escaped in a path: all but the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Adds `/datasender/create_stamp/`, `/v1/stamps` and `/v1/stamps/{object_cid}`.
@@ -90,7 +90,7 @@ pub struct StampBody {
     kafka: Option<KafkaOfStamp>,
 }
 
-/// Where the event was read.
+/// Where the event of a stamp was read.
 #[derive(Serialize)]
 struct KafkaOfStamp {
     topic: String,

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::harness::{Answer, JSON, World};
 
 const STAMP: &str = r#"{"object_cid":"a","time_tolerance":1}"#;
-/// No answer waits for what does not come.
+/// How long any answer may take: none waits for what does not come.
 const LIMIT: Duration = Duration::from_secs(2);
 const POST: &str = "POST /v1/stamps HTTP/1.1\r\nhost: a\r\n";
 

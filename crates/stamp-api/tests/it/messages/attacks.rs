@@ -20,7 +20,7 @@ pub(super) fn sender() -> String {
     authorization(Uuid::new_v4(), &[MESSAGES_SEND])
 }
 
-/// A user with one message in the inbox.
+/// Returns a user with one message in the inbox.
 pub(super) async fn with_message(api: &Api, subject: &str) -> (User, Value) {
     let user = User::new();
     let sent = send(api, &user, &json!({"subject": subject, "body": "b"})).await;

@@ -38,14 +38,14 @@ impl User {
         api.request(method, &path, &self.authorization, "").await
     }
 
-    /// The same where it is there.
+    /// Asks for what lies under the user's messages and has to be there.
     async fn get(&self, api: &Api, rest: &str) -> Value {
         let answer = self.ask(api, "GET", rest).await;
         assert_eq!(answer.status, 200, "{rest}: {answer:?}");
         answer.json()
     }
 
-    /// Checks, and returns the messages that were stored by that.
+    /// Checks the user's topic, and returns the messages that were stored by that.
     async fn check(&self, api: &Api) -> Vec<Value> {
         let answer = self.ask(api, "POST", "/check").await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -75,7 +75,7 @@ fn value(subject: &str) -> Vec<u8> {
     encode(&Message::new(subject, "body", None, true).expect("a valid message"))
 }
 
-/// `count` subjects in their order.
+/// Returns `count` subjects in their order.
 fn numbered(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("{number:03}"))
 }

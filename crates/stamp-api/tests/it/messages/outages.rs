@@ -10,10 +10,10 @@ use super::{KEY, User, send, subjects};
 use crate::harness::{Answer, Api, World};
 use crate::tokens::SECRET;
 
-/// README: "503 within 2 s"; the rest is for a client on a busy machine.
+/// How long an answer may take. README: "503 within 2 s"; the rest is for a client on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);
 
-/// The answer is one for a client that tries again, and came in time.
+/// Asserts that the answer is one for a client that tries again, and came in time.
 #[track_caller]
 fn assert_unavailable(answer: &Answer, asked: Instant, why: &str) {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{why}: {answer:?}");

@@ -98,7 +98,7 @@ async fn a_path_that_is_none_comes_before_the_caller_s_rights_and_those_before_t
     api.stop().await;
 }
 
-/// The names of all topics.
+/// Returns the names of all topics.
 fn topics() -> BTreeSet<String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &stack().kafka_bootstrap_servers)

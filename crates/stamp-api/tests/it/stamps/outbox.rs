@@ -9,10 +9,10 @@ use test_support::{KafkaLink, TestDatabase, TestTopic, eventually};
 use crate::harness::{Api, World};
 use crate::log::Log;
 
-/// For two thousand events, each of which the broker may have to be shown in a batch of its own.
+/// How long two thousand events may take, each of which the broker may have to be shown in a batch of its own.
 const PUBLISHED: Duration = Duration::from_secs(20);
 
-/// A world whose topic takes batches of so many bytes.
+/// Returns a world whose topic takes batches of so many bytes.
 async fn world_of_batches(bytes: &str) -> World {
     World {
         database: TestDatabase::new().await,
@@ -29,7 +29,7 @@ async fn create_all(api: &Api, ids: &[String]) {
     }
 }
 
-/// The outbox of a dead owner, with a stamp for each id.
+/// Makes the outbox of a dead owner, with a stamp for each id.
 async fn left_behind(world: &World, ids: &[String]) {
     let sql = "WITH owner AS (
                    INSERT INTO intake_owners (seen_at) VALUES ('-infinity') RETURNING id

@@ -7,10 +7,11 @@ use test_support::patience::within;
 
 use crate::harness::{Api, World};
 
-/// README: the next process publishes what a dead one left; with five seconds of silence and one of heartbeat.
+/// How long a takeover may take. README: the next process publishes what a dead one left; with five seconds of silence
+/// and one of heartbeat.
 const TAKEOVER: Duration = Duration::from_secs(10);
 
-/// A dead owner's row; everything up to `through` is in Kafka.
+/// Makes a dead owner's row; everything up to `through` is in Kafka.
 async fn owner(world: &World, through: i64, seen_at: &str) -> i64 {
     let sql = format!(
         "INSERT INTO intake_owners (published_through, seen_at) VALUES ($1, now() + interval '{seen_at}') RETURNING id"
@@ -18,7 +19,7 @@ async fn owner(world: &World, through: i64, seen_at: &str) -> i64 {
     world.database.query(&sql, &[&through]).await[0].get(0)
 }
 
-/// Its stamps with these numbers, under the name `{name}-{number}`.
+/// Makes an owner's stamps with these numbers, under the name `{name}-{number}`.
 async fn stamps(world: &World, name: &str, owner: i64, first: i64, last: i64) {
     let sql = "WITH made AS (
                    INSERT INTO stamps (object_cid, time_tolerance, created_date)
@@ -29,7 +30,7 @@ async fn stamps(world: &World, name: &str, owner: i64, first: i64, last: i64) {
     world.database.query(sql, &[&name, &owner, &first, &last]).await;
 }
 
-/// An owner that is gone from the database has nothing left to publish.
+/// Waits until an owner is gone from the database: it has nothing left to publish then.
 async fn gone(world: &World, owner: i64) {
     let count = || async {
         let sql = "SELECT count(*) FROM intake_owners WHERE id = $1";
@@ -38,7 +39,7 @@ async fn gone(world: &World, owner: i64) {
     within(TAKEOVER, "the silent owner's row is gone", count, |count| *count == 0).await;
 }
 
-/// The owners whose processes live, oldest first.
+/// Returns the owners whose processes live, oldest first.
 async fn owners(world: &World) -> Vec<i64> {
     let sql = "SELECT id FROM intake_owners WHERE NOT retired ORDER BY id";
     world.database.query(sql, &[]).await.iter().map(|row| row.get(0)).collect()
@@ -175,7 +176,7 @@ async fn a_stamp_whose_commit_was_answered_into_the_void_is_published_and_the_sa
     api.stop().await;
 }
 
-/// Every stamp is in the topic, once or more often.
+/// Waits until every stamp is in the topic, once or more often.
 async fn everything_is_published(world: &World) {
     let sql = "SELECT object_cid FROM stamps ORDER BY object_cid";
     let stored: Vec<String> = world.database.query(sql, &[]).await.iter().map(|row| row.get(0)).collect();

@@ -257,7 +257,7 @@ async fn only_what_lies_in_the_trash_is_deleted_whoever_restores_it_meanwhile() 
     assert_eq!(delete(&pool, user, Uuid::new_v4()).await.expect("asked"), Deletion::NotFound);
 
     set_active(&pool, user, row.uuid, false, user).await.expect("trashed");
-    // It is being restored: the deletion has to wait, and finds it in the inbox.
+    // The message is being restored: the deletion has to wait, and finds it in the inbox.
     let restoring = database.connect().await;
     restoring.batch_execute("BEGIN; UPDATE messages SET is_active = true").await.expect("it is under way");
     let deletion = tokio::spawn({

@@ -83,7 +83,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
     let triggers = [MinBatchSize, Deadline];
     let three = batches(["a", "b", "c"], 2, &triggers);
-    // Its answer is lost, so to say.
+    // The answer to the write is lost, so to say.
     let lost = processing::process(&pool, &three, "one", "t", false).await.expect("processed");
 
     let told = processing::process(&pool, &three, "one", "t", true).await.expect("asked");

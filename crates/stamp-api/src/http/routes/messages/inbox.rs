@@ -27,7 +27,7 @@ struct CountsBody {
     trash: i64,
 }
 
-/// Where a page ends, and the next one begins. It carries no user: of another's it leads nowhere.
+/// Where a page ends, and the next one begins. A cursor carries no user: of another's it leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cursor {
     folder: Folder,

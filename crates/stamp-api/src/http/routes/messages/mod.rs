@@ -51,7 +51,7 @@ fn own(request: &HttpRequest, caller: &Caller) -> Result<Uuid, ApiError> {
     Ok(user)
 }
 
-/// Returns that user and the uuid of the message.
+/// Returns the user of a path, who has to be the caller, and the uuid of the message.
 ///
 /// # Errors
 /// 404 for what is no uuid, before anything is said about the user.
@@ -79,7 +79,7 @@ struct MessageBody {
     kafka: KafkaOfMessage,
 }
 
-/// Where the record was read.
+/// Where the record of a message was read.
 #[derive(Debug, Serialize)]
 struct KafkaOfMessage {
     topic: String,

@@ -12,7 +12,7 @@ use crate::http::error::ApiError;
 use crate::messages::check::Checker;
 use crate::messages::sender::{Sender, Sent};
 
-/// Where a message was sent to.
+/// Where in Kafka a message was sent to.
 #[derive(Serialize)]
 struct SentBody {
     topic: String,
@@ -21,7 +21,7 @@ struct SentBody {
     key: String,
 }
 
-/// What a check has stored.
+/// What a check of a user's topic has stored.
 #[derive(Serialize)]
 struct CheckedBody {
     created: usize,

@@ -6,7 +6,7 @@ use crate::harness::{FORM, JSON};
 pub(super) enum Expected {
     /// 201 with this id, tolerance and, where it was given, date.
     Created(String, i32, Option<&'static str>),
-    /// This status, and errors of exactly these fields.
+    /// A problem with this status, and errors of exactly these fields.
     Refused(u16, &'static [&'static str]),
 }
 
@@ -17,7 +17,7 @@ pub(super) struct Case {
     pub(super) why: &'static str,
 }
 
-/// The accepted cases are told apart by ids of their own.
+/// Returns a case that is accepted, told apart by an id of its own.
 pub(super) fn accepted(
     headers: &str,
     body: impl Into<Vec<u8>>,
@@ -40,7 +40,7 @@ pub(super) fn refused(
     Case { headers: headers.to_owned(), body: body.into(), expected, why }
 }
 
-/// JSON with this text as the value of `object_cid`.
+/// Returns JSON with this text as the value of `object_cid`.
 pub(super) fn cid(text: &str) -> String {
     format!(r#"{{"object_cid":{text},"time_tolerance":10}}"#)
 }

@@ -35,7 +35,7 @@ async fn a_body_is_stored_as_it_came_or_refused_with_its_fields_and_without_effe
     api.stop().await;
 }
 
-/// What differs from a stamp with these values that was stored and can be read back.
+/// Returns what differs from a stamp with these values that was stored and can be read back.
 async fn unlike_stamp(
     api: &Api,
     answer: &Answer,
@@ -63,7 +63,7 @@ async fn unlike_stamp(
     (!same).then_some("something else at its location")
 }
 
-/// What differs from a problem with this status and errors of exactly these fields.
+/// Returns what differs from a problem with this status and errors of exactly these fields.
 fn unlike_refusal(answer: &Answer, status: u16, fields: &[&str]) -> Option<&'static str> {
     if answer.status != status {
         return Some("another status");
