@@ -197,6 +197,7 @@ mod tests {
         assert_eq!(believed(&clock, later), time + TimeDelta::seconds(10));
     }
 
+    // Break: let `observe` in clock.rs take `latest` for the new anchor's time.
     #[test]
     fn the_clock_falls_back_to_the_lower_bound_and_never_runs_ahead() {
         let (clock, instant, time) = start();

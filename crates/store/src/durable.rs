@@ -64,6 +64,7 @@ mod tests {
         updates || sql.iter().chain(&diesel).any(|word| function.contains(word))
     }
 
+    // Break: leave `{DURABLE}` out of a statement.
     #[test]
     fn no_function_writes_without_a_durable_commit() {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crates");

@@ -165,6 +165,8 @@ fn at(stamp: Stamp, offset: i64) -> PendingStamp {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
 
+    // Break: in `decide` of batch/policy.rs, let a deadline batch take `pending` instead of `due`, or a full one
+    // `pending` instead of `pending.min(limits.max)`.
     #[test]
     fn nothing_is_lost_doubled_early_or_held_past_its_due_time(
         min in 1..8usize, extra in 0..8usize, steps in vec(step(), 1..60)

@@ -9,6 +9,7 @@ use e2e::world::World;
 
 const EVENTS: i64 = 150_000;
 
+// Break: pause after each chunk in `hand_over` of stamps/consumer/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_is_fetched_about_once_however_slowly_it_is_processed() {
     let kafka = KafkaLink::open().await;

@@ -79,6 +79,7 @@ async fn while_kafka_is_cut_the_intake_goes_on_and_afterwards_everything_is_proc
     all_is_well(&world, &answers).await;
 }
 
+// Break: make `PERIOD` in kafka/reachability.rs 8 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_link_to_kafka_is_noticed_within_five_seconds_and_costs_nothing() {
     let mut kafka = KafkaLink::open().await;

@@ -46,6 +46,7 @@ async fn replicas_share_the_partitions_and_one_that_stops_gives_them_back_within
     world.every_stamp_is_in_one_batch(100).await;
 }
 
+// Break: make `REVOKE_PATIENCE` in stamps/consumer/callbacks.rs a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_move_on_in_time_although_a_write_hangs() {
     let world = World::new().await;

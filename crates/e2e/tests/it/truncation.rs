@@ -10,6 +10,7 @@ use e2e::world::World;
 
 const DUE: &str = "2026-01-01T00:00:00Z";
 
+// Break: let `begin_lap` in batch/heart/ledgers.rs forget all that is incomplete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stamp_that_waits_below_the_point_where_a_log_was_cut_is_processed_when_it_is_due() {
     let mut kafka = OwnKafka::start().await;

@@ -112,6 +112,7 @@ async fn every_statement_that_writes_waits_for_the_disk_whatever_the_database_ha
     }
 }
 
+// Break: leave `default_transaction_isolation` out of tls.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stricter_isolation_as_the_database_s_default_changes_nothing_for_writers_that_meet() {
     let database = TestDatabase::new().await;

@@ -22,6 +22,7 @@ async fn shape(database: &TestDatabase) -> Vec<String> {
     database.query(sql, &[]).await.iter().map(|row| row.get(0)).collect()
 }
 
+// Break: leave a statement of a `down.sql` out.
 #[tokio::test(flavor = "multi_thread")]
 async fn down_undoes_up_and_up_makes_the_same_again() {
     let database = TestDatabase::empty().await;

@@ -197,3 +197,23 @@ fn versions_and_lints_stand_in_the_root_alone() {
     }
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
 }
+
+// Break: write `/// The same.` above a field.
+#[test]
+fn the_first_line_of_a_comment_makes_sense_alone() {
+    let hangs = |line: &str| {
+        let text = line.trim_start().strip_prefix("/// ").unwrap_or_default();
+        text.starts_with("The same")
+            || ["These.", "Those.", "All of them.", "Its number.", "As above."].contains(&text)
+    };
+    let mut hanging = Vec::new();
+    for path in files("crates", ".rs") {
+        let text = read(&path);
+        let before = std::iter::once("").chain(text.lines());
+        let firsts = before.zip(text.lines()).filter(|(before, _)| !before.trim_start().starts_with("///"));
+        let found =
+            firsts.filter(|(_, line)| hangs(line)).map(|(_, line)| format!("{}: {line}", path.display()));
+        hanging.extend(found);
+    }
+    assert_eq!(hanging, Vec::<String>::new());
+}

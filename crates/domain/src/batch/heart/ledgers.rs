@@ -165,6 +165,7 @@ mod tests {
         (ledgers, positions)
     }
 
+    // Break: let `Ledger::frontier` in batch/heart/ledgers.rs return `self.next`.
     #[test]
     fn the_frontier_never_passes_an_incomplete_offset_and_steps_over_gaps() {
         let (mut ledgers, positions) = received(&[5, 6, 90]);

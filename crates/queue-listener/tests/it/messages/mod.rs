@@ -133,6 +133,7 @@ async fn a_message_is_stored_once_with_all_that_the_view_shows() {
     listener.stop().await;
 }
 
+// Break: leave `topic.metadata.refresh.interval.ms` in messages/poller.rs at its default of 300000.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_made_while_listeners_run_is_read_within_five_seconds() {
     let (world, other) = (World::new(1).await, User::new().await);
@@ -161,6 +162,7 @@ async fn a_topic_that_is_made_while_listeners_run_is_read_within_five_seconds() 
     }
 }
 
+// Break: let `USERS_TOPICS` in messages/poller.rs take `A-F` too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_whose_name_is_no_canonical_uuid_is_nobodys() {
     let (world, user) = (World::new(1).await, User::new().await);

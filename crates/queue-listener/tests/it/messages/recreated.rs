@@ -19,6 +19,7 @@ async fn a_topic_that_was_recreated_while_nobody_listened_is_read_from_its_start
     listener.stop().await;
 }
 
+// Break: never call `rewind` in messages/watch.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_is_attached_while_a_topic_is_recreated_reads_the_new_one_from_its_start() {
     let world = World::new(1).await;

@@ -62,6 +62,7 @@ async fn twenty_five_that_wait_in_kafka_leave_as_10_10_and_5() {
     listener.stop().await;
 }
 
+// Break: let `on_screened` in batch/heart/step.rs admit all stamps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_event_does_not_fill_a_batch() {
     let world = World::new(1).await;

@@ -7,6 +7,7 @@ use crate::harness::World;
 /// Retention of a topic: a day, in milliseconds.
 const RETENTION: (&str, &str) = ("retention.ms", "86400000");
 
+// Break: pass `horizon: None` in stamps/run.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_waits_longer_than_half_its_topic_s_retention_waits_in_the_table() {
     let world = World::with_settings(&[RETENTION]).await;

@@ -123,6 +123,8 @@ fn a_key_id_or_the_address_of_a_key_in_a_token_changes_nothing() {
     }
 }
 
+// Break: push another algorithm to `validation.algorithms` in `Verifier::new` of auth/token.rs, and leave the
+// comparison of families out of `verifier` in auth/crypto.rs.
 #[test]
 fn the_algorithm_is_the_key_s_and_never_the_token_s() {
     let unsigned = |alg: &str| signed(&json!({"alg": alg}), &claims(json!({})), |_| Vec::new());
@@ -190,6 +192,7 @@ fn each_kind_of_public_key_takes_its_own_signatures_and_no_others() {
     assert_eq!(verifier(&[("JWT_PUBLIC_KEY", &other)]).verify(&es256, now()), Err(TokenError::Signature));
 }
 
+// Break: set `validation.validate_exp` to true in auth/token.rs.
 #[test]
 fn times_are_compared_with_the_given_clock_and_a_leeway_of_five_seconds() {
     let second = now().timestamp();

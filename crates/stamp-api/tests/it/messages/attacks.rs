@@ -33,6 +33,7 @@ fn without_request_id(answer: &Answer) -> (u16, &str, Option<&str>) {
     (answer.status, &answer.body, answer.header("content-type"))
 }
 
+// Break: leave `require_self` out of `own` in http/routes/messages/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_s_messages_are_403_by_user_and_by_uuid_the_same_404_as_a_random_one() {
     let world = World::new().await;

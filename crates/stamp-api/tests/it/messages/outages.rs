@@ -45,6 +45,8 @@ async fn all_works(api: &Api, user: &User) {
     assert!(subjects(messages).contains(&"after"), "{messages:?}");
 }
 
+// Break: make `PATIENCE` in messages/reader.rs 8 s, or leave `purge` out of messages/sender.rs and give
+// `message.timeout.ms` 60 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_kafka_is_away_sending_and_checking_are_503_in_time_and_nothing_is_sent_later() {
     let mut kafka = KafkaLink::open().await;
@@ -74,6 +76,7 @@ async fn while_kafka_is_away_sending_and_checking_are_503_in_time_and_nothing_is
     api.stop().await;
 }
 
+// Break: let `last_stored` in store's messages/rows.rs ask by `bulk` with `LIMIT` instead of `ask_bulk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgresql_is_away_a_check_is_503_in_time_and_the_next_one_stores_what_it_did_not() {
     let (world, user) = (World::new().await, User::new());

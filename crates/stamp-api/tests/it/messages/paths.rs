@@ -74,6 +74,7 @@ async fn a_user_of_a_path_is_a_uuid_in_any_spelling_and_no_topic_is_made_of_anyt
     api.stop().await;
 }
 
+// Break: call `require_scope` after `Body::read` in `send` of http/routes/messages/topic.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_none_comes_before_the_caller_s_rights_and_those_before_the_request_itself() {
     let world = World::new().await;

@@ -167,6 +167,7 @@ async fn a_replay_that_is_still_bad_makes_no_second_row_and_counts_once() {
     }
 }
 
+// Break: don't compare key and value in `recognise` of dead_letters/replays.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_mean_nothing_without_a_dead_letter_of_these_coordinates_and_bytes() {
     let world = World::new().await;
@@ -223,6 +224,7 @@ async fn a_replay_that_the_database_refuses_came_back_too() {
     assert_eq!(world.letters().await, [("not_json".to_owned(), 1, false, true)]);
 }
 
+// Break: let `store_all` in messages/records.rs store the dead letters beforehand.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_stores_nothing_and_is_for_the_caller_to_wait_for() {
     let world = World::new().await;

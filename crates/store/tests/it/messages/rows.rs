@@ -91,6 +91,7 @@ async fn messages_and_dead_letters_of_a_chunk_are_stored_together_or_not_at_all(
     }
 }
 
+// Break: leave the `ORDER BY` of the insert out of messages/rows.rs or dead_letters/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_store_the_same_records_in_any_order_make_one_row_each_without_a_deadlock() {
     let database = TestDatabase::new().await;
@@ -129,6 +130,7 @@ async fn those_who_store_the_same_records_in_any_order_make_one_row_each_without
     assert_eq!(database.number(deadlocks).await, 0);
 }
 
+// Break: leave `ON CONFLICT` out of `store` in messages/rows.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_deleted_for_good_keeps_its_coordinates_and_never_comes_back() {
     let database = TestDatabase::new().await;
@@ -248,6 +250,7 @@ async fn moving_a_message_is_noted_once_with_who_did_it() {
     assert_eq!(unchanged, row);
 }
 
+// Break: leave `is_active` out of `delete` in messages/inbox.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_lies_in_the_trash_is_deleted_whoever_restores_it_meanwhile() {
     let database = TestDatabase::new().await;
