@@ -12,11 +12,12 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// The most bytes of an answer that are read: a readiness answer is far shorter.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
-/// Returns if `/readyz` on the operators' address answers 200 within 3 seconds.
+/// Returns what `/readyz` on the operators' address says if it answers 200 within 3 seconds: `{"status":"ready"}`, or
+/// `degraded` with the reasons.
 ///
 /// # Errors
 /// If the service is not ready; the error says what it answered instead.
-pub async fn ready(admin_addr: SocketAddr) -> anyhow::Result<()> {
+pub async fn ready(admin_addr: SocketAddr) -> anyhow::Result<String> {
     let address = reachable(admin_addr);
     let answer = tokio::time::timeout(LIMIT, ask(address))
         .await
@@ -24,7 +25,7 @@ pub async fn ready(admin_addr: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("can't ask http://{address}/readyz"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split_whitespace().nth(1) {
-        Some("200") => Ok(()),
+        Some("200") => Ok(body.trim().to_owned()),
         Some(status) => bail!("not ready ({status}): {body}"),
         None => bail!("what answers on {address} does not speak HTTP"),
     }
@@ -72,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn only_200_counts_as_ready() {
         let ready_service = answering("HTTP/1.1 200 OK\r\n\r\n{}").await;
-        ready(ready_service).await.expect("ready");
+        assert_eq!(ready(ready_service).await.expect("ready"), "{}");
         let waiting = answering("HTTP/1.1 503 Service Unavailable\r\n\r\nno database").await;
         let error = ready(waiting).await.expect_err("not ready").to_string();
         assert_eq!(error, "not ready (503): no database");

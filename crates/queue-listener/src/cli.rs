@@ -23,7 +23,7 @@ enum ListenerCommand {
     /// Listens until SIGTERM or SIGINT; this is what happens without a command.
     Run,
     Dlq(Dlq),
-    /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready.
+    /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready, and prints what it says of itself.
     Healthcheck,
 }
 
@@ -43,7 +43,8 @@ impl ListenerCli {
             ListenerCommand::Dlq(dlq) => dlq.run(&environment).await,
             ListenerCommand::Healthcheck => {
                 let process = ProcessSettings::from_environment(&environment, ADMIN_ADDR)?;
-                healthcheck::ready(process.admin_addr).await
+                println!("{}", healthcheck::ready(process.admin_addr).await?);
+                Ok(())
             }
         }
     }

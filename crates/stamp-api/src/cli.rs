@@ -30,7 +30,7 @@ enum ApiCommand {
     Migrate,
     /// Prints a token for a user, signed with `JWT_SECRET` (HS256).
     Token(Grant),
-    /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready.
+    /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready, and prints what it says of itself.
     Healthcheck,
 }
 
@@ -45,7 +45,10 @@ impl ApiCli {
             ApiCommand::Serve => serve(&environment).await,
             ApiCommand::Migrate => migrate(&environment).await,
             ApiCommand::Token(grant) => token(&environment, &grant),
-            ApiCommand::Healthcheck => healthcheck::ready(process(&environment)?.admin_addr).await,
+            ApiCommand::Healthcheck => {
+                println!("{}", healthcheck::ready(process(&environment)?.admin_addr).await?);
+                Ok(())
+            }
         }
     }
 }

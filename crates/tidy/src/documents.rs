@@ -78,8 +78,21 @@ pub fn missing_sources(document: &Path) -> Vec<String> {
             let path = format!("/{}", path.display());
             [path.clone(), path.replace("/src/", "/")].iter().any(|path| path.ends_with(&format!("/{file}")))
         };
-        let name = name.rsplit("::").next().unwrap_or_default();
-        !all.iter().filter(is_meant).any(|path| read(path).contains(name))
+        let names: Vec<&str> = name.split("::").filter(|name| !name.is_empty()).collect();
+        !all.iter().filter(is_meant).any(|path| {
+            let text = read(path);
+            names.iter().all(|name| is_defined(&text, name))
+        })
     };
     quoted(&read(document)).into_iter().filter(is_missing).collect()
+}
+
+/// Tells whether a source defines this name, or implements something for it.
+fn is_defined(source: &str, name: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "impl", "impl<X>", "impl<P>"];
+    let ends = |rest: &str| !rest.starts_with(|char: char| char.is_alphanumeric() || char == '_');
+    kinds.iter().any(|kind| {
+        let text = format!("{kind} {name}");
+        source.match_indices(&text).any(|(index, _)| ends(&source[index + text.len()..]))
+    })
 }

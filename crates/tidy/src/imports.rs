@@ -223,3 +223,27 @@ fn leaves(tree: &str) -> Vec<Names> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrows(of: &[(&str, &[&str])]) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+        of.iter().map(|(from, to)| (PathBuf::from(from), to.iter().map(PathBuf::from).collect())).collect()
+    }
+
+    #[test]
+    fn a_circle_is_found_around_a_corner_and_a_chain_is_none() {
+        let chain = arrows(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]);
+        assert_eq!(circles(&chain), Vec::<BTreeSet<PathBuf>>::new());
+        let around = arrows(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("d", &["a"])]);
+        assert_eq!(circles(&around), [["a", "b", "c"].map(PathBuf::from).into()]);
+    }
+
+    #[test]
+    fn every_leaf_of_a_tree_of_imports_is_a_path() {
+        let paths: Vec<String> =
+            leaves("crate::{a, b::{self, C as D}, e::*}").iter().map(|path| path.join("::")).collect();
+        assert_eq!(paths, ["crate::a", "crate::b", "crate::b::C", "crate::e"]);
+    }
+}

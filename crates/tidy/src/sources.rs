@@ -54,8 +54,8 @@ pub fn sources(name: &str) -> Vec<PathBuf> {
     files(&format!("crates/{name}/src"), ".rs").into_iter().filter(|path| !is_test(path)).collect()
 }
 
-/// Returns a source without its comments, its texts and its tests: what stands after `#[cfg(test)]` at the start of a
-/// line and begins a block.
+/// Returns a source without its comments and without its tests: what stands after a `#[cfg(test)]` that begins a block at
+/// the start of a line. Texts stay.
 pub fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();

@@ -143,11 +143,13 @@ start_service() {
 # A little more than the service allows itself.
 stop_service() { stop_daemon "$1" TERM $((${SHUTDOWN_TIMEOUT_SECS:-10} + 5)) KILL service_pid "$1"; }
 
-# healthcheck SERVICE: whether it is ready; prints why not.
+# healthcheck SERVICE: whether it is ready; prints why not, or what needs attention. Of the environment it needs the
+# address alone: what else is set is meant for a start.
 healthcheck() {
-  local binary
-  binary=$(runnable "$1" 2>&1) || { echo "$binary"; return 1; }
-  as_server env ADMIN_ADDR="$(admin_addr "$1")" "$binary" healthcheck 2>&1 | sed 's/^error: //'
+  local binary=$dir/bin/$1
+  [ -x "$binary" ] || binary=$(binary "$1")
+  as_server env -i ADMIN_ADDR="$(admin_addr "$1")" "$binary" healthcheck 2>&1 |
+    sed -e 's/^error: //' -e '/^{"status":"ready"}$/d'
 }
 
 # The addresses and the key, as NAME=value lines.

@@ -105,4 +105,12 @@ mod tests {
         let given_up = failing_until(4).expect_err("it always panics");
         assert_eq!((given_up.reason(), tries.get()), (Reason::Panicked, 3));
     }
+
+    #[test]
+    fn only_minus_one_stands_for_no_time() {
+        assert_eq!(time_of(-1), None);
+        assert_eq!(time_of(-2).map(|time| time.timestamp_millis()), Some(-2));
+        assert_eq!(time_of(0).map(|time| time.timestamp_millis()), Some(0));
+        assert_eq!(time_of(i64::MAX), None, "no calendar has it");
+    }
 }

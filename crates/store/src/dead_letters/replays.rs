@@ -66,7 +66,11 @@ pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, Da
     Ok(settled)
 }
 
-async fn update(database: &Database, verdicts: &[Verdict]) -> Result<u64, DatabaseError> {
+/// Settles replays without a word in the log.
+///
+/// # Errors
+/// Whatever the database says.
+pub(crate) async fn update(database: &Database, verdicts: &[Verdict]) -> Result<u64, DatabaseError> {
     let sql = format!(
         r"
         WITH input AS MATERIALIZED (

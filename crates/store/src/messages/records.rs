@@ -96,7 +96,7 @@ async fn settle(database: &Database, records: Vec<MessageRecord>) -> Result<Vec<
 async fn refuse(database: &Database, row: Row, error: &DatabaseError) -> Result<Row, DatabaseError> {
     match row.otherwise {
         Otherwise::SendBack(verdict) => {
-            replays::settle(database, &[verdict]).await?;
+            replays::update(database, &[verdict]).await?;
             Ok(Row { message: None, ..row })
         }
         Otherwise::Bury(letter) => {

@@ -16,7 +16,7 @@ use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
-/// How long other statements of the outbox may take.
+/// How long a statement of the outbox may take, a group commit excepted.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// An owner whose outbox has to be published by somebody else.

@@ -40,10 +40,13 @@ fn dependencies(name: &str, section: &str) -> Vec<String> {
 
 #[test]
 fn no_files_take_names_from_each_other_in_a_circle() {
-    let mut all = Vec::new();
+    let (mut all, mut arrows) = (Vec::new(), 0);
     for name in crates() {
-        all.extend(circles(&Imports::of(&name).arrows()));
+        let taken = Imports::of(&name).arrows();
+        arrows += taken.values().map(std::collections::BTreeSet::len).sum::<usize>();
+        all.extend(circles(&taken));
     }
+    assert!(arrows > 200, "imports are found: {arrows}");
     assert!(all.is_empty(), "{all:#?}");
 }
 
@@ -87,13 +90,22 @@ fn each_client_library_has_its_crates() {
 // Break: call `std::env::var` in stamp-api/src/settings.rs.
 #[test]
 fn what_is_done_once_is_done_in_its_place() {
-    only_in(&["std::env::"], &["platform/settings/"]);
+    only_in(&["std::env", "env::var"], &["platform/settings/"]);
     only_in(&["Utc::now", "Local::now", "SystemTime"], &["store/clock.rs"]);
-    only_in(&["client.commit("], &["queue-listener/group/member.rs"]);
+    // The heart decides what is committed, the shell hands it on, and the intake commits to PostgreSQL.
+    only_in(
+        &[".commit(", "commit_message", "commit_consumer_state", "store_offset"],
+        &[
+            "domain/batch/heart/",
+            "queue-listener/group/member.rs",
+            "queue-listener/stamps/shell.rs",
+            "stamp-api/stamps/intake.rs",
+        ],
+    );
     only_in(&["impl ResponseError"], &["stamp-api/http/error.rs"]);
     only_in(&["jsonwebtoken::"], &["stamp-api/auth/"]);
     only_in(&["migrations::migrate("], &["stamp-api/cli.rs"]);
-    only_in(&["INSERT INTO ", "DELETE FROM ", "SELECT "], &["store/"]);
+    only_in(&["INSERT INTO ", "UPDATE ", "DELETE FROM ", "SELECT "], &["store/"]);
     only_in(
         &["DELETE FROM pending_stamps", "INSERT INTO batches", "INSERT INTO processed_stamps"],
         &["store/stamps/processing.rs"],
@@ -161,14 +173,15 @@ fn files_and_functions_are_short_enough_to_hold_in_mind() {
             if !before
                 .trim()
                 .split(' ')
-                .all(|word| word.is_empty() || word.starts_with("pub") || word == "async")
+                .all(|word| word.is_empty() || word.starts_with("pub") || matches!(word, "async" | "const"))
             {
                 continue;
             }
             if line.ends_with(';') {
                 continue;
             }
-            let end = lines[start..].iter().position(|end| *end == format!("{indent}}}")).unwrap_or_default();
+            let end = lines[start..].iter().position(|end| *end == format!("{indent}}}"));
+            let end = if line.ends_with('}') { 0 } else { end.expect("a function ends") };
             let function: String =
                 rest.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
             if end >= FUNCTION && !LISTS.contains(&function.as_str()) {

@@ -1,4 +1,5 @@
 //! What can drift apart, held together. Each test reads files and runs nothing of the project.
 
 mod documents;
+mod durability;
 mod house;

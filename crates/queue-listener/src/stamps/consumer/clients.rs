@@ -31,7 +31,7 @@ impl CurrentClient {
 }
 
 impl OffsetCommitter {
-    /// Commits what is still ours without waiting; what fails shows in [`Control::Known`].
+    /// Commits what is still ours without waiting; what fails shows in [`Control::Known`](crate::stamps::control::Control::Known).
     pub(crate) fn commit(&self, commits: &[Commit]) {
         if let Some(client) = self.0.get() {
             let shared = &client.context().shared;
