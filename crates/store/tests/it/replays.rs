@@ -22,7 +22,7 @@ async fn row(database: &TestDatabase) -> (i32, bool, bool) {
     (row.get(0), row.get(1), row.get(2))
 }
 
-// Break: leave the condition on `replays` out of the update in dead_letters/replays.rs.
+// Break: leave the condition on `replays` out of `update` in dead_letters/replays.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_read_before_its_acknowledgement_is_noted_counts_once() {
     let (database, pool, id) = buried().await;

@@ -116,7 +116,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
 }
 
-// Break: leave `queue_mode` out of database.rs.
+// Break: leave `queue_mode` out of the bulk pool in `Database::new` of database.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_the_last_one() {
     let database = TestDatabase::new().await;
