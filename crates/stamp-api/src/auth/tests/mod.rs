@@ -123,8 +123,7 @@ fn a_key_id_or_the_address_of_a_key_in_a_token_changes_nothing() {
     }
 }
 
-// Break: push another algorithm to `validation.algorithms` in `Verifier::new` of auth/token.rs, and leave the
-// comparison of families out of `verifier` in auth/crypto.rs.
+// Break: push another algorithm to `validation.algorithms` in `Verifier::new` of auth/token.rs.
 #[test]
 fn the_algorithm_is_the_key_s_and_never_the_token_s() {
     let unsigned = |alg: &str| signed(&json!({"alg": alg}), &claims(json!({})), |_| Vec::new());
