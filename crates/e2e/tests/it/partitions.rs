@@ -19,19 +19,19 @@ enum Obstacle {
     Freeze,
 }
 
-// Break: name a revocation in batch/heart by its partition alone.
+// Break: let `Ledgers::begin` in batch/heart/ledgers.rs refuse every partition that was begun before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_returns_while_a_write_waits_for_a_lock_is_read_on() {
     everything_is_read_after_partitions_left_and_returned_during(Obstacle::Lock).await;
 }
 
-// Break: name a revocation in batch/heart by its partition alone.
+// Break: let `Ledgers::begin` in batch/heart/ledgers.rs refuse every partition that was begun before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_returns_while_postgresql_is_cut_is_read_on() {
     everything_is_read_after_partitions_left_and_returned_during(Obstacle::Cut).await;
 }
 
-// Break: name a revocation in batch/heart by its partition alone.
+// Break: let `Ledgers::begin` in batch/heart/ledgers.rs refuse every partition that was begun before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_returns_while_the_link_to_postgresql_is_half_open_is_read_on() {
     everything_is_read_after_partitions_left_and_returned_during(Obstacle::Freeze).await;

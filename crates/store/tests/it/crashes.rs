@@ -51,7 +51,7 @@ impl World {
     }
 }
 
-// Break: leave `{DURABLE}` out of a statement.
+// Break: leave `{DURABLE}` out of `store` in stamps/intake.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_does_not_wait_for_the_disk() {
     let mut world = World::new().await;

@@ -29,7 +29,7 @@ fn writes(function: &str) -> bool {
     updates || sql.iter().chain(&diesel).any(|word| function.contains(word))
 }
 
-// Break: leave `{DURABLE}` out of a statement.
+// Break: leave `{DURABLE}` out of `store` in store/src/stamps/intake.rs.
 #[test]
 fn no_function_writes_without_a_durable_commit() {
     let (mut writing, mut careless) = (0, Vec::new());

@@ -7,7 +7,7 @@ use test_support::eventually;
 use crate::harness::{LONG, World};
 use crate::messages::{User, listen};
 
-// Break: let `store` in messages/poller.rs commit before the result is waited for.
+// Break: let `MessagePoller::store` in messages/poller.rs commit before the result is waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_while_postgresql_is_away_is_stored_afterwards_and_none_of_it_dies() {
     let (world, users) = (World::new(1).await, User::some(2).await);

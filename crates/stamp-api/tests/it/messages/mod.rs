@@ -231,7 +231,7 @@ async fn a_folder_is_listed_page_by_page_the_newest_first_and_a_cursor_is_good_f
     api.stop().await;
 }
 
-// Break: leave `ON CONFLICT` out of `store` in store's messages/rows.rs.
+// Break: leave `ON CONFLICT` out of `made` in `store` of store's messages/rows.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_at_the_same_time_store_each_message_once_and_tell_of_it_once() {
     let (world, user) = (World::new().await, User::new());

@@ -91,7 +91,7 @@ async fn messages_and_dead_letters_of_a_chunk_are_stored_together_or_not_at_all(
     }
 }
 
-// Break: leave the `ORDER BY` of the insert out of messages/rows.rs or dead_letters/mod.rs.
+// Break: leave the `ORDER BY` out of `made` in `store` of messages/rows.rs, or out of `insert` in dead_letters/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_store_the_same_records_in_any_order_make_one_row_each_without_a_deadlock() {
     let database = TestDatabase::new().await;
@@ -130,7 +130,7 @@ async fn those_who_store_the_same_records_in_any_order_make_one_row_each_without
     assert_eq!(database.number(deadlocks).await, 0);
 }
 
-// Break: leave `ON CONFLICT` out of `store` in messages/rows.rs.
+// Break: leave `ON CONFLICT` out of `made` in `store` of messages/rows.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_deleted_for_good_keeps_its_coordinates_and_never_comes_back() {
     let database = TestDatabase::new().await;
