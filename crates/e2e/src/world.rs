@@ -144,7 +144,7 @@ impl World {
         self.every_stamp_is_in_one_batch_of(count, 10).await;
     }
 
-    /// Asserts the same as `every_stamp_is_in_one_batch` where a batch may hold up to `max` stamps.
+    /// Asserts that every stamp is processed, in exactly one batch of up to `max`, and the batches say what they hold.
     pub async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
         let processed = "SELECT count(*) FROM processed_stamps";
         let limit = std::time::Duration::from_secs(60);

@@ -14,7 +14,7 @@ pub const ALWAYS: &str = "address";
 /// Starts logging as `RUST_LOG` (default `info`) and `LOG_FORMAT` (`text` or `json`) say.
 ///
 /// # Errors
-/// If one of the two has a value that can't be understood.
+/// If one of the two variables has a value that can't be understood.
 pub fn init(environment: &Environment) -> Result<(), InvalidSetting> {
     let rust_log = environment.get("RUST_LOG").unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::builder().parse(&rust_log).map_err(|_| {

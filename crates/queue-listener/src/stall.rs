@@ -26,12 +26,12 @@ impl Stall {
         InProgress { stall: self.clone(), begun }
     }
 
-    /// Returns for how many seconds the oldest has been under way, 0 if none is.
+    /// Returns for how many seconds the oldest work has been under way, 0 if none is.
     pub(crate) fn seconds(&self) -> u64 {
         self.begun().iter().map(Instant::elapsed).max().unwrap_or_default().as_secs()
     }
 
-    /// Returns what to say of the oldest, once it has taken too long.
+    /// Returns what to say of the oldest work, once it has taken too long.
     pub(crate) fn reason(&self) -> Option<String> {
         let seconds = self.seconds();
         (seconds >= TOLERATED.as_secs())
@@ -43,7 +43,7 @@ impl Stall {
     }
 }
 
-/// Something that is under way until this is dropped, with a cancellation too.
+/// Work of the database that is under way until this value is dropped, with a cancellation too.
 #[derive(Debug)]
 pub(crate) struct InProgress {
     stall: Stall,

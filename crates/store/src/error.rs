@@ -11,7 +11,7 @@ pub enum ErrorClass {
     Transient,
     /// The values are at fault (SQLSTATE class 22): the same statement without them would work.
     Data,
-    /// Neither, so a mistake of ours or of the schema's: stop and say so.
+    /// A mistake of ours or of the schema's, which neither time nor other values mend: stop and say so.
     Fatal,
 }
 

@@ -61,7 +61,7 @@ pub async fn require_database(database: &Database) -> anyhow::Result<()> {
 /// Waits, for as long as it takes, until the database answers.
 ///
 /// # Errors
-/// If its schema is older than this version needs.
+/// If the database's schema is older than this version needs.
 pub async fn wait_for_database(database: &Database) -> Result<(), SchemaOutdated> {
     let mut backoff = backoff();
     loop {

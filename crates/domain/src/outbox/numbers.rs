@@ -126,7 +126,7 @@ impl Numbers {
         }
     }
 
-    /// Tells whether another owner has to take its place.
+    /// Tells whether another owner has to take this one's place.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.stage, Stage::Present(Present { given_up: true, .. }))
     }

@@ -52,7 +52,7 @@ impl Output {
 /// Prints a line that is safe already. Whoever reads may stop reading, as `head` does.
 ///
 /// # Errors
-/// If standard output can't be written to for another reason.
+/// If standard output can't be written to, unless whoever reads has stopped reading.
 pub(super) fn line(line: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

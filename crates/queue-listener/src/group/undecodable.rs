@@ -15,7 +15,7 @@ const LASTING: Duration = Duration::from_secs(10);
 /// Whether a client stands still at a batch that it can't decode.
 #[derive(Debug)]
 pub(crate) struct UndecodableBatch {
-    /// When the client last met that batch.
+    /// When the client last met a batch that it can't decode.
     last: Mutex<Option<Instant>>,
     /// How many clients of the process stand still.
     gauge: IntGauge,
@@ -30,7 +30,7 @@ impl UndecodableBatch {
         self.last().is_some()
     }
 
-    /// Takes the word of a batch back once nothing was heard of that for a while.
+    /// Takes the word of a batch back once nothing was heard of that batch for a while.
     pub(crate) fn forget_old(&self) {
         if self.last().take_if(|last| last.elapsed() > LASTING).is_some() {
             self.gauge.dec();

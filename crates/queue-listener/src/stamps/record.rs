@@ -30,9 +30,9 @@ pub(crate) enum Other {
 pub(crate) struct ReplayedStamp {
     /// What the record says of itself.
     pub(crate) claim: Claim,
-    /// What the record is if that is true: the same bytes, read under the original coordinates.
+    /// What the record is if its claim is true: the same bytes, read under the original coordinates.
     original: Decoded,
-    /// What the record is if that is not true.
+    /// What the record is if its claim is not true.
     own: Decoded,
 }
 

@@ -29,13 +29,13 @@ pub enum TokenError {
     /// No JWT, or one whose claims are not what RFC 7519 says.
     #[error("The token is malformed.")]
     Malformed,
-    /// Another algorithm than the configured key's.
+    /// A token with another algorithm than the configured key's.
     #[error("The token is signed with an algorithm that is not accepted.")]
     Algorithm,
     /// Extensions that are critical to the token's meaning; none is understood (RFC 7515, section 4.1.11).
     #[error("The token has critical header parameters.")]
     Critical,
-    /// Another key, or other words than those that were signed.
+    /// A signature of another key, or over other words than the token's.
     #[error("The token's signature is wrong.")]
     Signature,
     /// `aud` is missing or names others.

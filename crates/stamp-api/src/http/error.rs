@@ -89,7 +89,7 @@ struct Problem<'a> {
     title: &'a str,
     status: u16,
     detail: String,
-    /// One list of sentences per field, beside the others.
+    /// One list of sentences for each wrong field, as members beside the document's own.
     #[serde(flatten)]
     fields: &'a FieldErrors,
 }

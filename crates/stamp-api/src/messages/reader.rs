@@ -239,7 +239,7 @@ impl TopicReading<'_> {
         }
     }
 
-    /// Goes back to the first record: the stored one is not where it was, so all of these may be new.
+    /// Goes back to the first record of a partition: the stored one is not where it was, so all records may be new.
     fn rewind(&self, partition: i32) -> KafkaResult<()> {
         let low = self.spans.get(&partition).map_or(Offset::Beginning, |span| Offset::Offset(span.low));
         self.consumer.seek(&self.topic, partition, low, PATIENCE)

@@ -14,7 +14,7 @@ use crate::dead_letters;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
-/// The limit of the statement, which stores dead letters too: they may be large.
+/// How long the statement that stores distant stamps may take: it stores dead letters too, which may be large.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Stores a chunk's dead letters and its distant stamps in one statement, each once: what is there stays. Where one of
