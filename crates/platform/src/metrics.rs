@@ -70,13 +70,13 @@ pub fn observed(
 pub fn database_connections(
     registry: &Registry,
     service: &str,
-    read: impl Fn() -> (i64, i64, i64) + Send + Sync + 'static,
+    read: impl Fn() -> [i64; 3] + Send + Sync + 'static,
 ) -> Result<()> {
     let name = format!("{service}_database_connections");
     let help = "Connections to PostgreSQL that are used or idle, and those that are waited for.";
     let gauge = IntGaugeVec::new(Opts::new(name, help), &["state"])?;
     let read = move || {
-        let (used, idle, awaited) = read();
+        let [used, idle, awaited] = read();
         [(["used"].as_slice(), used), (["idle"].as_slice(), idle), (["awaited"].as_slice(), awaited)]
     };
     registry.register(Box::new(Observed { gauge, read }))

@@ -51,9 +51,10 @@ impl RunningListener {
 pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Result<RunningListener> {
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
-    let database = Database::new(&settings.database, "queue-listener")?;
-    let pools = database.clone();
-    database_connections(&registry, "queue_listener", move || pools.connections())?;
+    // A lock on the tables of one half holds up nothing of the other.
+    let [database, for_messages] = Database::shares(&settings.database, "queue-listener", [3, 2])?;
+    let pools = [database.clone(), for_messages.clone()];
+    database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;
     let topics = std::iter::once(TopicSpec::of_stamps(&settings.topics))
         .chain(TopicSpec::of_shared_messages(&settings.topics))
         .collect();
@@ -85,7 +86,7 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {
-        let result = work(settings, database, kafka, metrics, joined, stop).await;
+        let result = work(settings, database, for_messages, kafka, metrics, joined, stop).await;
         handle.stop(false).await;
         result
     });
@@ -106,6 +107,7 @@ fn not_yet(joined: &AtomicBool, what: &str) -> Option<String> {
 async fn work(
     settings: ListenerSettings,
     database: Database,
+    for_messages: Database,
     mut kafka: watch::Receiver<Reachability>,
     metrics: ListenerMetrics,
     joined: Joined,
@@ -128,7 +130,7 @@ async fn work(
         kafka: settings.kafka.clone(),
         group_id: settings.message_group_id.clone(),
         topic: settings.topics.message_topic.clone(),
-        database: database.clone(),
+        database: for_messages,
         metrics: metrics.clone(),
         joined: joined.messages,
         patience,

@@ -75,23 +75,24 @@ impl RunningApi {
 /// # Errors
 /// If a setting can't be used or an address can't be bound.
 pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<RunningApi> {
-    let database = Database::new(&settings.database, "stamp-api")?;
+    // Stamps are taken in whatever becomes of the rest.
+    let [intake, stamps, messages] = Database::shares(&settings.database, "stamp-api", [4, 3, 3])?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
-    let state =
-        Arc::new(AppState::new(database.clone(), max_time_tolerance, Auth::new(settings.auth.clone())));
+    let auth = Auth::new(settings.auth.clone());
+    let state = Arc::new(AppState::new(stamps.clone(), messages.clone(), max_time_tolerance, auth));
     let topics =
         [Some(TopicSpec::of_stamps(&settings.topics)), TopicSpec::of_shared_messages(&settings.topics)];
     let topics = topics.into_iter().flatten().collect();
     let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
     let sender = Sender::new(settings.kafka.clone(), settings.topics.clone())
         .context("the Kafka clients for messages can't be made")?;
-    let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &database)
+    let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &messages)
         .context("the threads for checks can't be started")?;
     let gate = Arc::clone(&state.gate);
     let closed = move || (!gate.is_open()).then(|| "the intake is not open".to_owned());
     let complaint = Arc::new(Complaint::default());
     let outbox = Arc::clone(&complaint);
-    let health = Health::new(kafka).ask(Box::new(readiness::probe(database))).require(Box::new(closed));
+    let health = Health::new(kafka).ask(Box::new(readiness::probe(stamps.clone()))).require(Box::new(closed));
     let health = Arc::new(health.desire(Box::new(move || outbox.get())));
     let registry = Registry::new();
     let metrics = ApiMetrics::register(&registry)?;
@@ -106,12 +107,15 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
     let limit = settings.process.shutdown_timeout;
     let connections = Arc::new(Connections::new(IDLE_LIMIT));
     show_bounded(&registry, &state, &connections)?;
+    let pools = [intake.clone(), stamps.clone(), messages];
+    database_connections(&registry, "stamp_api", move || Database::connections(&pools))?;
     tokio::spawn(Arc::clone(&connections).watch(stop.clone()));
     let (http, http_address) = http_server(&settings, shared, connections)?;
     let (admin, admin_handle, admin_address) = admin::server(settings.process.admin_addr, health, registry)?;
     let drain = CancellationToken::new();
     let stamps = run::IntakeParts {
-        database: state.database.clone(),
+        intake,
+        stamps,
         kafka: settings.kafka,
         topic: settings.topics.stamp_topic,
         gate: Arc::clone(&state.gate),
@@ -139,8 +143,6 @@ fn show_bounded(
 ) -> prometheus::Result<()> {
     let (gate, open) = (Arc::clone(&state.gate), Arc::clone(open));
     let queued = move || gate.intake().map_or(0, |it| it.intake.queued() as i64);
-    let database = state.database.clone();
-    database_connections(registry, "stamp_api", move || database.connections())?;
     observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;
     let count = move || open.count() as i64;
     observed(registry, "stamp_api_http_connections", "Connections of clients.", count)

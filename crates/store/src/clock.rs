@@ -48,11 +48,10 @@ impl ClockSample {
     /// If the database is away.
     pub async fn of(database: &Database) -> Result<Self, DatabaseError> {
         database
-            .ask_bulk(|client| {
+            .ask(|session| {
                 Box::pin(async move {
-                    let statement = client.prepare_cached("SELECT clock_timestamp()").await?;
                     let sent = Instant::now();
-                    let row = client.query_one(&statement, &[]).await?;
+                    let row = session.query_one("SELECT clock_timestamp()", &[]).await?;
                     Ok(Self { sent, time: row.try_get(0)?, received: Instant::now() })
                 })
             })

@@ -1,188 +1,226 @@
-//! Connections to PostgreSQL.
-//!
-//! Two pools share one budget. Diesel's runs everything that is read or changed a row at a time. The writes of
-//! many rows in one statement, on which the guarantees rest, go through `tokio-postgres` itself, which
-//! diesel-async stands on too: only there an error carries its SQLSTATE, and what a listener does about an
-//! error depends on it.
+//! Pools of connections to PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use deadpool_postgres::QueueMode;
-use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool,
+use deadpool_postgres::{
+    Hook, HookError, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
 use futures_util::future::{BoxFuture, try_join_all};
+use tokio::time::{Instant, timeout_at};
 
+use diesel_async::AsyncPgConnection;
 use platform::settings::InvalidSetting;
 
+use crate::connection::Session;
+use crate::connection::open::{Opener, Target};
 use crate::error::DatabaseError;
 use crate::settings::DatabaseSettings;
-use crate::tls::Target;
 
-/// How long one small question may take in all, a connection for it included.
+/// How long one small question may take in all, waiting for a connection included.
 pub const QUESTION_LIMIT: Duration = Duration::from_millis(1_800);
 
-/// The connections of one process to its database. Cheap to clone.
+/// How long it may take to open a connection, over all hosts: by far longer than on any link that is of use.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a connection may be at rest before it is asked whether it still works: a link that goes half open is
+/// noticed by whoever uses it then.
+const TRUSTED: Duration = Duration::from_secs(1);
+/// How long a connection that was at rest may take to say that it still works.
+const TRIAL_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// Some of a process's connections to its database. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    diesel: deadpool::Pool<AsyncPgConnection>,
-    bulk: deadpool_postgres::Pool,
+    pool: Pool,
+    target: Arc<Target>,
 }
 
 impl Database {
-    /// Prepares the pools; connections are opened when they are needed.
+    /// Prepares a pool; connections are opened when they are needed.
     ///
     /// # Errors
-    /// If `DATABASE_URL` can't be understood or names a certificate that can't be read.
+    /// If `DATABASE_URL` can't be understood, or names a certificate that can't be read.
     pub fn new(settings: &DatabaseSettings, application_name: &str) -> Result<Self, InvalidSetting> {
-        let target = Target::parse(&settings.url, application_name)?;
-        let bulk_size = (settings.pool_size / 2).clamp(1, 4);
-        let invalid = |error: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", error);
-        let bulk = deadpool_postgres::Pool::builder(target.bulk_manager())
-            .max_size(bulk_size)
+        Self::shares(settings, application_name, [1]).map(|[all]| all)
+    }
+
+    /// Prepares several pools that share the connections of the settings by these weights: whoever waits for one of
+    /// them takes nothing from the others.
+    ///
+    /// # Errors
+    /// If `DATABASE_URL` can't be understood, or names a certificate that can't be read.
+    pub fn shares<const N: usize>(
+        settings: &DatabaseSettings,
+        application_name: &str,
+        weights: [usize; N],
+    ) -> Result<[Self; N], InvalidSetting> {
+        let target = Arc::new(Target::parse(&settings.url, application_name)?);
+        let pools: Result<Vec<Self>, InvalidSetting> =
+            divided(settings.pool_size, weights).map(|size| Self::of(&target, size)).into_iter().collect();
+        Ok(pools?.try_into().unwrap_or_else(|_| unreachable!("as many pools as weights")))
+    }
+
+    fn of(target: &Arc<Target>, size: usize) -> Result<Self, InvalidSetting> {
+        let recycling_method = RecyclingMethod::Fast;
+        let manager = deadpool_postgres::Manager::from_connect(
+            // The address is the opener's business.
+            tokio_postgres::Config::new(),
+            Opener(Arc::clone(target)),
+            ManagerConfig { recycling_method },
+        );
+        let trial = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, metrics| {
+            Box::pin(async move {
+                if metrics.last_used() > TRUSTED {
+                    client.simple_query("").await.map_err(HookError::Backend)?;
+                }
+                Ok(())
+            })
+        });
+        let pool = Pool::builder(manager)
+            .max_size(size)
             // The connection that was used last knows its statements and their tables best.
             .queue_mode(QueueMode::Lifo)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .runtime(Runtime::Tokio1)
+            .pre_recycle(trial)
             .build()
-            .map_err(|error| invalid(&error))?;
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Verified;
-        config.custom_setup = Box::new(move |_| {
-            let target = target.clone();
-            Box::pin(async move { target.connect().await })
-        });
-        // The address is the set-up function's business: this manager never sees it.
-        let manager = AsyncDieselConnectionManager::new_with_config("", config);
-        let diesel = deadpool::Pool::builder(manager)
-            .max_size(settings.pool_size - bulk_size)
-            .queue_mode(QueueMode::Lifo)
-            .runtime(::deadpool_postgres::Runtime::Tokio1)
-            .build()
-            .map_err(|error| invalid(&error))?;
-        Ok(Self { diesel, bulk })
+            .map_err(|error| InvalidSetting::secret("DATABASE_URL", error))?;
+        Ok(Self { pool, target: Arc::clone(target) })
     }
 
-    /// Returns how many connections are used, how many idle, and how many are waited for.
-    pub fn connections(&self) -> (i64, i64, i64) {
-        let (one, other) = (self.diesel.status(), self.bulk.status());
-        let (size, idle) = (one.size + other.size, one.available + other.available);
-        ((size - idle) as i64, idle as i64, (one.waiting + other.waiting) as i64)
+    /// Returns how many connections of some pools are used, how many idle, and how many are waited for.
+    pub fn connections(pools: &[Self]) -> [i64; 3] {
+        pools.iter().map(|one| one.pool.status()).fold([0; 3], |[used, idle, awaited], it| {
+            let [size, available, waiting] = [it.size, it.available, it.waiting].map(|count| count as i64);
+            [used + size - available, idle + available, awaited + waiting]
+        })
     }
 
-    /// Runs a question over a Diesel connection, bounded by [`QUESTION_LIMIT`].
+    /// Opens all connections of the pool: whoever asks first need not wait for one then.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn open(&self) -> Result<(), DatabaseError> {
+        self.on_every_connection(CONNECT_LIMIT, |_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Runs a small question, bounded by [`QUESTION_LIMIT`], waiting for a connection included.
     ///
     /// # Errors
     /// Whatever the database says; a question that takes too long counts as a lost connection.
-    pub async fn ask<T, F>(&self, question: F) -> Result<T, DatabaseError>
+    pub(crate) async fn ask<T, F>(&self, question: F) -> Result<T, DatabaseError>
     where
-        F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
+        F: for<'c> FnOnce(&'c mut Session) -> BoxFuture<'c, Result<T, DatabaseError>>,
     {
-        self.ask_within(QUESTION_LIMIT, question).await
+        let deadline = Instant::now() + QUESTION_LIMIT;
+        let session = self.session(deadline).await?;
+        self.finish(session, deadline, question).await
     }
 
-    /// Runs a question over a Diesel connection, bounded by `limit`.
-    ///
-    /// # Errors
-    /// Whatever the database says; a question that takes too long counts as a lost connection.
-    pub(crate) async fn ask_within<T, F>(&self, limit: Duration, question: F) -> Result<T, DatabaseError>
-    where
-        F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, diesel::QueryResult<T>>,
-    {
-        let deadline = tokio::time::Instant::now() + limit;
-        let mut connection =
-            tokio::time::timeout_at(deadline, self.diesel.get()).await.map_err(|_| no_connection())??;
-        match tokio::time::timeout_at(deadline, question(&mut connection)).await {
-            Ok(answer) => Ok(answer?),
-            Err(elapsed) => {
-                // Whatever comes over this connection later belongs to nobody.
-                drop(deadpool::Object::take(connection));
-                Err(elapsed.into())
-            }
-        }
-    }
-
-    /// Runs one bulk statement over a connection of its own. It may take `limit`, whatever it waited for the
-    /// connection before, and that may take as long again.
+    /// Runs a statement that may take `limit`, whatever it waited for a connection before, and that may take as long
+    /// again.
     ///
     /// # Errors
     /// Whatever the database says; [`DatabaseError::Timeout`] is the statement's own slowness.
-    pub(crate) async fn bulk<T, F>(&self, limit: Duration, statement: F) -> Result<T, DatabaseError>
+    pub(crate) async fn run<T, F>(&self, limit: Duration, statement: F) -> Result<T, DatabaseError>
     where
-        F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
+        F: for<'c> FnOnce(&'c mut Session) -> BoxFuture<'c, Result<T, DatabaseError>>,
     {
-        let client = self.bulk_client(tokio::time::Instant::now() + limit).await?;
-        finish(client, tokio::time::Instant::now() + limit, statement).await
+        let session = self.session(Instant::now() + limit).await?;
+        self.finish(session, Instant::now() + limit, statement).await
     }
 
-    /// Runs one small question over a bulk connection, bounded by [`QUESTION_LIMIT`], the connection included.
-    ///
-    /// # Errors
-    /// Whatever the database says; a question that takes too long counts as a lost connection.
-    pub(crate) async fn ask_bulk<T, F>(&self, question: F) -> Result<T, DatabaseError>
-    where
-        F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
-    {
-        let deadline = tokio::time::Instant::now() + QUESTION_LIMIT;
-        let client = self.bulk_client(deadline).await?;
-        finish(client, deadline, question).await
-    }
-
-    /// Opens all bulk connections and has each run what `statement` does.
+    /// Opens all connections of the pool and has each run what `statement` does.
     ///
     /// # Errors
     /// Whatever the database says; [`DatabaseError::Timeout`] is the statement's own slowness.
-    pub(crate) async fn on_every_bulk_connection<F>(
+    pub(crate) async fn on_every_connection<F>(
         &self,
         limit: Duration,
         statement: F,
     ) -> Result<(), DatabaseError>
     where
-        F: for<'c> Fn(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<(), tokio_postgres::Error>>,
+        F: for<'c> Fn(&'c mut Session) -> BoxFuture<'c, Result<(), DatabaseError>>,
     {
-        let deadline = tokio::time::Instant::now() + limit;
-        let all = (0..self.bulk.status().max_size).map(|_| self.bulk_client(deadline));
-        let clients = try_join_all(all).await?;
-        try_join_all(clients.into_iter().map(|client| finish(client, deadline, &statement))).await?;
+        let deadline = Instant::now() + limit;
+        let all = (0..self.pool.status().max_size).map(|_| self.session(deadline));
+        let sessions = try_join_all(all).await?;
+        try_join_all(sessions.into_iter().map(|session| self.finish(session, deadline, &statement))).await?;
         Ok(())
     }
 
-    async fn bulk_client(
-        &self,
-        deadline: tokio::time::Instant,
-    ) -> Result<deadpool_postgres::Client, DatabaseError> {
-        Ok(tokio::time::timeout_at(deadline, self.bulk.get()).await.map_err(|_| no_connection())??)
+    async fn session(&self, deadline: Instant) -> Result<Session, DatabaseError> {
+        let pool = self.pool.clone();
+        let (wait, create, recycle) = (deadline - Instant::now(), CONNECT_LIMIT, TRIAL_LIMIT);
+        let timeouts = Timeouts { wait: Some(wait), create: Some(create), recycle: Some(recycle) };
+        // A connection that takes longer than whoever has asked can wait goes on being opened, for the next one.
+        let got = tokio::spawn(async move { pool.timeout_get(&timeouts).await });
+        match timeout_at(deadline, got).await {
+            Ok(Ok(got)) => Ok(Session::new(got?, Arc::clone(&self.target))),
+            // The runtime ends.
+            Ok(Err(_)) | Err(_) => Err(DatabaseError::Connect("no free connection in time".to_owned())),
+        }
     }
 
-    /// Opens a connection of its own, without a pool and without the limits of one: for migrations.
+    /// Runs a statement to its end, or throws its connection away: whatever comes over it later belongs to nobody.
+    async fn finish<T, F>(
+        &self,
+        mut session: Session,
+        deadline: Instant,
+        statement: F,
+    ) -> Result<T, DatabaseError>
+    where
+        F: for<'c> FnOnce(&'c mut Session) -> BoxFuture<'c, Result<T, DatabaseError>>,
+    {
+        let answer =
+            timeout_at(deadline, statement(&mut session)).await.unwrap_or_else(|late| Err(late.into()));
+        if answer.is_err() {
+            session.throw_away();
+        }
+        answer
+    }
+
+    /// Opens a connection of its own, without a pool and without limits on how long a statement takes: for migrations.
     ///
     /// # Errors
     /// If the URL is wrong or the database is away.
     pub async fn connect_once(settings: &DatabaseSettings) -> anyhow::Result<AsyncPgConnection> {
-        let target = Target::parse(&settings.url, "stamp-api migrate")?.without_timeouts();
-        target.connect().await.context("can't connect to the database that DATABASE_URL names")
+        let target = Target::without_limits(&settings.url, "stamp-api migrate")?;
+        let opened = target.open().await.map_err(DatabaseError::from);
+        let (client, _driven) = opened.context("can't connect to the database that DATABASE_URL names")?;
+        // Behind a pooler, what Diesel sets and names has to stay in one transaction.
+        client.batch_execute("BEGIN").await?;
+        let mut connection = AsyncPgConnection::try_from(client).await?;
+        diesel_async::SimpleAsyncConnection::batch_execute(&mut connection, "COMMIT").await?;
+        Ok(connection)
     }
 }
 
-/// Runs a statement to its end, or throws its connection away: whatever comes over it later belongs to nobody.
-async fn finish<T, F>(
-    client: deadpool_postgres::Client,
-    deadline: tokio::time::Instant,
-    statement: F,
-) -> Result<T, DatabaseError>
-where
-    F: for<'c> FnOnce(&'c deadpool_postgres::Client) -> BoxFuture<'c, Result<T, tokio_postgres::Error>>,
-{
-    match tokio::time::timeout_at(deadline, statement(&client)).await {
-        Ok(answer) => Ok(answer?),
-        Err(elapsed) => {
-            drop(deadpool_postgres::Object::take(client));
-            Err(elapsed.into())
-        }
-    }
+/// Divides connections by weights; each gets one at least.
+fn divided<const N: usize>(size: usize, weights: [usize; N]) -> [usize; N] {
+    let (mut left, mut weight_left) = (size, weights.iter().sum::<usize>());
+    let mut others = N;
+    weights.map(|weight| {
+        others -= 1;
+        let most = left.saturating_sub(others).max(1);
+        let share = (left * weight).div_ceil(weight_left).clamp(1, most);
+        left = left.saturating_sub(share);
+        weight_left -= weight;
+        share
+    })
 }
 
-fn no_connection() -> DatabaseError {
-    DatabaseError::Connect("no free connection in time".to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_divided_by_weight_and_everybody_has_one() {
+        assert_eq!(divided(10, [4, 3, 3]), [4, 3, 3]);
+        assert_eq!(divided(4, [4, 3, 3]), [2, 1, 1]);
+        assert_eq!(divided(4, [3, 2]), [3, 1]);
+        assert_eq!(divided(3, [1, 1, 1]), [1, 1, 1]);
+        assert_eq!(divided(100, [4, 3, 3]), [40, 30, 30]);
+        assert_eq!(divided(1, [1]), [1]);
+    }
 }

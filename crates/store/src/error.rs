@@ -21,9 +21,9 @@ pub enum DatabaseError {
     /// The server answered with an error, or the connection broke.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The server answered with an error, or the connection broke, as Diesel tells it.
+    /// An answer was not what Diesel expects.
     #[error(transparent)]
-    Diesel(#[from] diesel::result::Error),
+    Diesel(diesel::result::Error),
     /// No connection could be opened, or none got free in time: nothing was sent.
     #[error("can't connect: {0}")]
     Connect(String),
@@ -51,9 +51,16 @@ impl From<deadpool_postgres::PoolError> for DatabaseError {
     }
 }
 
-impl From<diesel_async::pooled_connection::deadpool::PoolError> for DatabaseError {
-    fn from(error: diesel_async::pooled_connection::deadpool::PoolError) -> Self {
-        Self::Connect(error.to_string())
+impl From<diesel::result::Error> for DatabaseError {
+    /// Finds the error that was handed through Diesel.
+    fn from(error: diesel::result::Error) -> Self {
+        match error {
+            diesel::result::Error::QueryBuilderError(error) => match error.downcast() {
+                Ok(error) => Self::Postgres(*error),
+                Err(other) => Self::Diesel(diesel::result::Error::QueryBuilderError(other)),
+            },
+            other => Self::Diesel(other),
+        }
     }
 }
 
@@ -68,8 +75,7 @@ impl DatabaseError {
             }),
             Self::Connect(_) => Failure::Unavailable,
             Self::Timeout(_) => Failure::Slow,
-            // Diesel tells no SQLSTATE; what it runs is small and answered with "try again" either way.
-            Self::Diesel(_) => Failure::Unanswered,
+            Self::Diesel(_) => Failure::Fatal,
         }
     }
 
@@ -137,8 +143,5 @@ mod tests {
         assert_eq!((too_long.failure(), too_long.had_no_effect()), (Failure::Slow, false));
         let unconnected = DatabaseError::Connect("no free connection in time".to_owned());
         assert_eq!((unconnected.failure(), unconnected.had_no_effect()), (Failure::Unavailable, true));
-        let broken = DatabaseError::Diesel(diesel::result::Error::BrokenTransactionManager);
-        assert_eq!((broken.failure(), broken.had_no_effect()), (Failure::Unanswered, false));
-        assert_eq!(broken.class(), ErrorClass::Transient);
     }
 }

@@ -8,6 +8,7 @@
 //! * [`dead_letters`]: records that could not be understood.
 
 pub mod clock;
+mod connection;
 pub mod database;
 pub mod dead_letters;
 mod durable;
@@ -18,7 +19,6 @@ pub mod readiness;
 pub mod schema;
 pub mod settings;
 pub mod stamps;
-mod tls;
 
 pub use self::database::Database;
 pub use self::error::{DatabaseError, ErrorClass};

@@ -3,8 +3,7 @@
 use anyhow::{Context, anyhow};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel::prelude::*;
-use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
+use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, RunQueryDsl, TransactionManager};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::database::Database;
@@ -17,22 +16,28 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations")
 /// The advisory lock by which two `migrate` at once, as two replicas that start together may run, take turns.
 const LOCK: i64 = 0x7374_616d_7073;
 
-/// Applies the migrations that are missing and returns their names. Needs a multi-thread runtime.
+/// Applies the migrations that are missing, all in one transaction, and returns their names. Needs a multi-thread
+/// runtime.
 ///
 /// # Errors
-/// If the database is away or a migration fails; that one is rolled back.
+/// If the database is away or a migration fails; then nothing has changed.
 pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>> {
     let mut connection = Database::connect_once(settings).await?;
-    diesel::sql_query("SELECT pg_advisory_lock($1)")
+    // The lock ends with its transaction, also behind a pooler, where a session outlives those who use it.
+    AnsiTransactionManager::begin_transaction(&mut connection).await?;
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
         .bind::<diesel::sql_types::BigInt, _>(LOCK)
         .execute(&mut connection)
         .await
         .context("can't take the lock that keeps migrations apart")?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    let applied = harness
+    let applied: Vec<String> = harness
         .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| anyhow!("a migration failed and was rolled back: {error}"))?;
-    let applied: Vec<String> = applied.iter().map(ToString::to_string).collect();
+        .map_err(|error| anyhow!("a migration failed and was rolled back: {error}"))?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    AnsiTransactionManager::commit_transaction(&mut harness.into_inner()).await?;
     Ok(names().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
@@ -53,24 +58,15 @@ pub enum SchemaState {
 /// # Errors
 /// If the database can't be asked.
 pub async fn schema_state(database: &Database) -> Result<SchemaState, DatabaseError> {
-    #[derive(QueryableByName)]
-    struct Exists {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        exists: bool,
-    }
     let applied: Vec<String> = database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
-                let table = diesel::sql_query(
-                    "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS exists",
-                )
-                .get_result::<Exists>(connection)
-                .await?;
-                if !table.exists {
+                let table = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL";
+                if !session.query_one(table, &[]).await?.try_get::<_, bool>(0)? {
                     return Ok(Vec::new());
                 }
-                use crate::schema::__diesel_schema_migrations::dsl;
-                dsl::__diesel_schema_migrations.select(dsl::version).load(connection).await
+                let rows = session.query("SELECT version::text FROM __diesel_schema_migrations", &[]).await?;
+                rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
             })
         })
         .await?;

@@ -48,6 +48,23 @@ impl Authority {
     }
 }
 
+impl Identity {
+    /// Makes the certificate that PostgreSQL's manual has people sign by themselves: an authority's own.
+    pub fn of_its_own(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+
+    /// Returns the certificate, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+}
+
 /// A PostgreSQL that accepts connections over TLS and no other.
 pub struct TlsPostgres(OwnPostgres);
 

@@ -193,7 +193,7 @@ mod tests {
         let url = Secret::new("postgres://u:p@127.0.0.1:1/d");
         let database = Database::new(&DatabaseSettings { url, pool_size: 2 }, "test").expect("a pool");
         let tolerance = TimeTolerance::from_minutes(1).expect("a tolerance");
-        let state = AppState::new(database, tolerance, Auth::new(settings(variables)));
+        let state = AppState::new(database.clone(), database, tolerance, Auth::new(settings(variables)));
         let request = TestRequest::default().app_data(web::Data::new(state));
         headers
             .iter()

@@ -12,8 +12,10 @@ use crate::stamps::gate::{Gate, OpenIntake};
 
 /// The part of the service that requests see.
 pub struct AppState {
-    /// The database in which stamps and batches are read.
-    pub database: Database,
+    /// The connections over which stamps and batches are read.
+    pub stamps: Database,
+    /// The connections over which messages are read and changed.
+    pub messages: Database,
     /// The longest tolerance that is taken in.
     pub max_time_tolerance: TimeTolerance,
     /// Who may use the routes.
@@ -24,8 +26,8 @@ pub struct AppState {
 
 impl AppState {
     /// Returns the state of a service that takes no stamps in yet.
-    pub fn new(database: Database, max_time_tolerance: TimeTolerance, auth: Auth) -> Self {
-        Self { database, max_time_tolerance, auth, gate: Arc::default() }
+    pub fn new(stamps: Database, messages: Database, max_time_tolerance: TimeTolerance, auth: Auth) -> Self {
+        Self { stamps, messages, max_time_tolerance, auth, gate: Arc::default() }
     }
 
     /// Returns the intake.

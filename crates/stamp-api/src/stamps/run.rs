@@ -22,8 +22,10 @@ use crate::metrics::ApiMetrics;
 
 /// What it takes to run the intake.
 pub struct IntakeParts {
-    /// The database in which stamps are stored.
-    pub database: Database,
+    /// The connections over which stamps are stored, and nothing else is done.
+    pub intake: Database,
+    /// The connections for all else that stamps need.
+    pub stamps: Database,
     /// How to reach the brokers to which events are published.
     pub kafka: KafkaSettings,
     /// Topic of the events.
@@ -43,10 +45,21 @@ pub struct IntakeParts {
 /// # Errors
 /// If the schema is older than this version needs, a client can't be made, or a part ends by itself.
 pub async fn run(parts: IntakeParts, drain: CancellationToken) -> anyhow::Result<()> {
-    let IntakeParts { database, kafka, topic, gate, metrics, complaint, patience } = parts;
+    let IntakeParts {
+        intake: group_commits,
+        stamps: database,
+        kafka,
+        topic,
+        gate,
+        metrics,
+        complaint,
+        patience,
+    } = parts;
     let database = &database;
     let prepare = async {
         wait_for_database(database).await?;
+        // So that the first stamps need not wait. Where it fails they are slower, and that is all.
+        let _cold = group_commits.open().await;
         anyhow::Ok(Arc::new(PostgresClock::synchronised(database).await))
     };
     let Some(clock) = drain.run_until_cancelled(prepare).await else { return Ok(()) };
@@ -67,7 +80,7 @@ pub async fn run(parts: IntakeParts, drain: CancellationToken) -> anyhow::Result
         () = drain.cancelled() => {}
         ended = relay.ended() => ended.context("the relay ended")?,
         () = outbox.opened() => {
-            let (intake, started) = Intake::start(database, &clock, &outbox);
+            let (intake, started) = Intake::start(&group_commits, &clock, &outbox);
             committers = started;
             gate.open(OpenIntake { clock, intake });
             tracing::info!("taking stamps in");

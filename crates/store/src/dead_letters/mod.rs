@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::record::{Coordinates, DeadLetter};
 use serde_json::Value;
-use tokio_postgres::types::ToSql;
 
+use crate::connection::Parameter;
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -24,11 +24,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub async fn store(database: &Database, letters: &[DeadLetter]) -> Result<u64, DatabaseError> {
     let columns = LetterColumns::of(letters);
     database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move {
-                let statement = client.prepare_cached(&insert()).await?;
-                client.execute(&statement, &columns.parameters()).await
-            })
+        .run(LIMIT, |session| {
+            Box::pin(async move { session.execute(&insert(), &columns.parameters()).await })
         })
         .await
 }
@@ -86,7 +83,7 @@ impl LetterColumns {
         columns
     }
 
-    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 9] {
+    pub(crate) fn parameters(&self) -> [&dyn Parameter; 9] {
         [
             &self.topics,
             &self.partitions,

@@ -119,9 +119,9 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<LetterSummary>, DatabaseError> {
     database
-        .ask_within(LIMIT, |connection| {
+        .run(LIMIT, |session| {
             let query = filter.query().order(dead_letters::id.desc()).limit(limit);
-            Box::pin(async move { query.select(LetterSummary::as_select()).load(connection).await })
+            Box::pin(async move { Ok(query.select(LetterSummary::as_select()).load(session).await?) })
         })
         .await
 }
@@ -132,9 +132,9 @@ pub async fn list(
 /// Whatever the database says.
 pub async fn load(database: &Database, filter: Filter) -> Result<Vec<WholeLetter>, DatabaseError> {
     database
-        .ask_within(LIMIT, |connection| {
+        .run(LIMIT, |session| {
             let query = filter.query().order(dead_letters::id);
-            Box::pin(async move { query.select(WholeLetter::as_select()).load(connection).await })
+            Box::pin(async move { Ok(query.select(WholeLetter::as_select()).load(session).await?) })
         })
         .await
 }
@@ -145,12 +145,12 @@ pub async fn load(database: &Database, filter: Filter) -> Result<Vec<WholeLetter
 /// Whatever the database says.
 pub async fn select(database: &Database, filter: Filter) -> Result<Vec<(i64, i32)>, DatabaseError> {
     database
-        .ask_within(LIMIT, |connection| {
+        .run(LIMIT, |session| {
             let size = diesel::dsl::sql::<Integer>(
                 "coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + pg_column_size(headers)",
             );
             let query = filter.query().order(dead_letters::id).select((dead_letters::id, size));
-            Box::pin(async move { query.load(connection).await })
+            Box::pin(async move { Ok(query.load(session).await?) })
         })
         .await
 }
@@ -161,10 +161,10 @@ pub async fn select(database: &Database, filter: Filter) -> Result<Vec<(i64, i32
 /// Whatever the database says.
 pub async fn purge(database: &Database, filter: Filter) -> Result<usize, DatabaseError> {
     database
-        .ask_within(LIMIT, |connection| {
+        .run(LIMIT, |session| {
             let ids = filter.query().select(dead_letters::id);
             let these = dead_letters::table.filter(dead_letters::id.eq_any(ids)).filter(durable());
-            Box::pin(async move { diesel::delete(these).execute(connection).await })
+            Box::pin(async move { Ok(diesel::delete(these).execute(session).await?) })
         })
         .await
 }

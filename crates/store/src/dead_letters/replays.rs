@@ -26,7 +26,7 @@ pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Opti
     }
     let claims = claims.to_vec();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
                 let topics: Vec<&str> = claims.iter().map(|claim| claim.original.topic.as_str()).collect();
                 let partitions: Vec<i32> = claims.iter().map(|claim| claim.original.partition).collect();
@@ -34,9 +34,8 @@ pub async fn recognise(database: &Database, claims: &[Claim]) -> Result<Vec<Opti
                 let timestamps: Vec<i64> = claims.iter().map(|claim| claim.original.timestamp).collect();
                 let keys: Vec<Option<&[u8]>> = claims.iter().map(|claim| claim.key.as_deref()).collect();
                 let values: Vec<Option<&[u8]>> = claims.iter().map(|claim| claim.value.as_deref()).collect();
-                let statement = client.prepare_cached(SQL).await?;
-                let rows = client
-                    .query(&statement, &[&topics, &partitions, &offsets, &timestamps, &keys, &values])
+                let rows = session
+                    .query(SQL, &[&topics, &partitions, &offsets, &timestamps, &keys, &values])
                     .await?;
                 let mut found = vec![None; claims.len()];
                 for row in rows {
@@ -90,13 +89,12 @@ pub(crate) async fn update(database: &Database, verdicts: &[Verdict]) -> Result<
     );
     let verdicts = verdicts.to_vec();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
                 let ids: Vec<i64> = verdicts.iter().map(|verdict| verdict.id).collect();
                 let replays: Vec<Option<i32>> = verdicts.iter().map(|verdict| verdict.replays).collect();
                 let understood: Vec<bool> = verdicts.iter().map(|verdict| verdict.understood).collect();
-                let statement = client.prepare_cached(&sql).await?;
-                client.execute(&statement, &[&ids, &replays, &understood]).await
+                session.execute(&sql, &[&ids, &replays, &understood]).await
             })
         })
         .await
@@ -119,11 +117,6 @@ pub async fn mark_replayed(database: &Database, published: &[(i64, i32)]) -> Res
     );
     let (ids, replays): (Vec<i64>, Vec<i32>) = published.iter().copied().unzip();
     database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move {
-                let statement = client.prepare_cached(&sql).await?;
-                client.execute(&statement, &[&ids, &replays]).await
-            })
-        })
+        .run(LIMIT, |session| Box::pin(async move { session.execute(&sql, &[&ids, &replays]).await }))
         .await
 }

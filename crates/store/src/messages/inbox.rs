@@ -74,7 +74,7 @@ pub async fn list(
 ) -> Result<Page, DatabaseError> {
     let its = messages::recipient.eq(recipient).and(messages::is_active.eq(folder == Folder::Inbox));
     database
-        .ask(move |connection| {
+        .ask(move |session| {
             Box::pin(async move {
                 let sizes: Vec<(i64, i32)> = messages::table
                     .filter(its.and(messages::id.lt(before_id.unwrap_or(i64::MAX))))
@@ -82,14 +82,14 @@ pub async fn list(
                     // One more than is shown tells whether there are more.
                     .limit(limit + 1)
                     .select((messages::id, octet_length(messages::body)))
-                    .load(connection)
+                    .load(session)
                     .await?;
                 let (ids, is_more) = fitting(&sizes, limit as usize);
                 let messages = messages::table
                     .filter(its.and(messages::id.eq_any(ids)))
                     .order(messages::id.desc())
                     .select(StoredMessage::as_select())
-                    .load(connection)
+                    .load(session)
                     .await?;
                 Ok(Page { messages, is_more })
             })
@@ -120,14 +120,14 @@ pub async fn find(
     uuid: Uuid,
 ) -> Result<Option<StoredMessage>, DatabaseError> {
     database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
-                messages::table
+                let found = messages::table
                     .filter(messages::recipient.eq(recipient).and(messages::uuid.eq(uuid)))
                     .select(StoredMessage::as_select())
-                    .first(connection)
-                    .await
-                    .optional()
+                    .first(session)
+                    .await;
+                Ok(found.optional()?)
             })
         })
         .await
@@ -139,13 +139,13 @@ pub async fn find(
 /// Whatever the database says.
 pub async fn counts(database: &Database, recipient: Uuid) -> Result<Counts, DatabaseError> {
     database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
                 let rows: Vec<(bool, i64)> = messages::table
                     .filter(messages::recipient.eq(recipient))
                     .group_by(messages::is_active)
                     .select((messages::is_active, count_star()))
-                    .load(connection)
+                    .load(session)
                     .await?;
                 let of = |active| rows.iter().find(|row| row.0 == active).map_or(0, |row| row.1);
                 Ok(Counts { inbox: of(true), trash: of(false) })
@@ -168,19 +168,19 @@ pub async fn set_active(
 ) -> Result<Option<StoredMessage>, DatabaseError> {
     use messages::{is_active, modified_by, modified_date};
     database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
                 let its = messages::recipient.eq(recipient).and(messages::uuid.eq(uuid));
                 let by =
                     case_when(is_active.ne(active), by.to_string().into_sql::<Text>()).otherwise(modified_by);
                 let date = case_when(is_active.ne(active), now.into_sql::<Nullable<Timestamptz>>())
                     .otherwise(modified_date);
-                diesel::update(messages::table.filter(its).filter(durable()))
+                let moved = diesel::update(messages::table.filter(its).filter(durable()))
                     .set((is_active.eq(active), modified_by.eq(by), modified_date.eq(date)))
                     .returning(StoredMessage::as_returning())
-                    .get_result(connection)
-                    .await
-                    .optional()
+                    .get_result(session)
+                    .await;
+                Ok(moved.optional()?)
             })
         })
         .await
@@ -193,17 +193,15 @@ pub async fn set_active(
 pub async fn delete(database: &Database, recipient: Uuid, uuid: Uuid) -> Result<Deletion, DatabaseError> {
     let nothing = Gone::default();
     let deleted = database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
                 // One statement, so that a message which is being restored is either that or deleted.
                 let its = stored_messages::recipient.eq(recipient).and(stored_messages::uuid.eq(uuid));
                 let trashed = stored_messages::table
                     .filter(its.and(stored_messages::is_active.eq(false)))
                     .filter(durable());
-                diesel::update(trashed)
-                    .set((stored_messages::deleted_at.eq(now), nothing))
-                    .execute(connection)
-                    .await
+                let gone = (stored_messages::deleted_at.eq(now), nothing);
+                Ok(diesel::update(trashed).set(gone).execute(session).await?)
             })
         })
         .await?;

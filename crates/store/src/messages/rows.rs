@@ -7,9 +7,9 @@ use diesel::prelude::*;
 use domain::message::record::NewMessage;
 use domain::record::{Coordinates, DeadLetter};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::connection::Parameter;
 use crate::database::Database;
 use crate::dead_letters;
 use crate::durable::DURABLE;
@@ -105,18 +105,17 @@ pub async fn store<'a>(
     let (columns, letters) = (MessageColumns::of(messages), dead_letters::LetterColumns::of(letters));
     let passed: Vec<Coordinates> = passed.into_iter().cloned().collect();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let statement = client.prepare_cached(&sql).await?;
                 let mut parameters = letters.parameters().to_vec();
                 parameters.extend(columns.parameters());
                 let topics: Vec<&str> = passed.iter().map(|passed| passed.topic.as_str()).collect();
                 let partitions: Vec<i32> = passed.iter().map(|passed| passed.partition).collect();
                 let offsets: Vec<i64> = passed.iter().map(|passed| passed.offset).collect();
                 let timestamps: Vec<i64> = passed.iter().map(|passed| passed.timestamp).collect();
-                let of_passed: [&(dyn ToSql + Sync); 4] = [&topics, &partitions, &offsets, &timestamps];
+                let of_passed: [&dyn Parameter; 4] = [&topics, &partitions, &offsets, &timestamps];
                 parameters.extend(of_passed);
-                let rows = client.query(&statement, &parameters).await?;
+                let rows = session.query(&sql, &parameters).await?;
                 rows.iter().map(StoredMessage::from_row).collect()
             })
         })
@@ -156,10 +155,9 @@ pub async fn last_stored(database: &Database, topic: &str) -> Result<Vec<Coordin
         ORDER BY partition, "offset" DESC, "timestamp" DESC"#;
     let topic = topic.to_owned();
     database
-        .ask_bulk(|client| {
+        .ask(|session| {
             Box::pin(async move {
-                let statement = client.prepare_cached(SQL).await?;
-                let rows = client.query(&statement, &[&topic]).await?;
+                let rows = session.query(SQL, &[&topic]).await?;
                 let coordinates = |row: &Row| {
                     let (partition, offset) = (row.try_get(0)?, row.try_get(1)?);
                     Ok(Coordinates { topic: topic.clone(), partition, offset, timestamp: row.try_get(2)? })
@@ -171,7 +169,7 @@ pub async fn last_stored(database: &Database, topic: &str) -> Result<Vec<Coordin
 }
 
 impl StoredMessage {
-    fn from_row(row: &Row) -> Result<Self, tokio_postgres::Error> {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         Ok(Self {
             id: row.try_get("id")?,
             uuid: row.try_get("uuid")?,
@@ -226,7 +224,7 @@ impl MessageColumns {
         columns
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+    fn parameters(&self) -> [&dyn Parameter; 10] {
         [
             &self.topics,
             &self.partitions,

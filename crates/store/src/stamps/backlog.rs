@@ -47,10 +47,9 @@ pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<OutboxB
     let marks: Vec<i64> = owners.iter().map(|owner| owner.mark).collect();
     let unread: Vec<Option<i64>> = owners.iter().map(|owner| owner.unread_above).collect();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let statement = client.prepare_cached(SQL).await?;
-                let row = client.query_one(&statement, &[&ids, &marks, &unread, &COUNTED]).await?;
+                let row = session.query_one(SQL, &[&ids, &marks, &unread, &COUNTED]).await?;
                 let seconds: f64 = row.try_get(1)?;
                 // The server's clock may have been set back since.
                 Ok(OutboxBacklog {

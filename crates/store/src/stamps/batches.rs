@@ -34,20 +34,16 @@ pub async fn find(
     id: i64,
 ) -> Result<Option<(BatchRow, Vec<StampState>)>, DatabaseError> {
     database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
-                let batch = batches::table
-                    .find(id)
-                    .select(BatchRow::as_select())
-                    .first(connection)
-                    .await
-                    .optional()?;
+                let batch =
+                    batches::table.find(id).select(BatchRow::as_select()).first(session).await.optional()?;
                 let Some(batch) = batch else { return Ok(None) };
                 let stamps = stamp_states::table
                     .filter(stamp_states::batch_id.eq(id))
                     .order((stamp_states::process_after, stamp_states::object_cid))
                     .select(StampState::as_select())
-                    .load(connection)
+                    .load(session)
                     .await?;
                 Ok(Some((batch, stamps)))
             })

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use domain::batch::heart::Distant;
 use domain::record::DeadLetter;
 use domain::stamp::Stamp;
-use tokio_postgres::types::ToSql;
 
+use crate::connection::Parameter;
 use crate::database::Database;
 use crate::dead_letters;
 use crate::durable::DURABLE;
@@ -43,14 +43,13 @@ pub async fn store(
     let offsets: Vec<i64> = distant.iter().map(|distant| distant.waiting.position.offset).collect();
     let timestamps: Vec<i64> = distant.iter().map(|distant| distant.timestamp).collect();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let statement = client.prepare_cached(&statement()).await?;
                 let mut parameters = letters.parameters().to_vec();
-                let own: [&(dyn ToSql + Sync); 8] =
+                let own: [&dyn Parameter; 8] =
                     [&ids, &tolerances, &dates, &due, &partitions, &offsets, &timestamps, &topic];
                 parameters.extend(own);
-                client.execute(&statement, &parameters).await.map(drop)
+                session.execute(&statement(), &parameters).await.map(drop)
             })
         })
         .await

@@ -69,13 +69,11 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     let tolerances: Vec<i32> = rows.iter().map(|row| row.stamp.time_tolerance().minutes()).collect();
     let dates: Vec<DateTime<Utc>> = rows.iter().map(|row| row.stamp.created_date()).collect();
     let seqs: Vec<i64> = rows.iter().map(|row| row.number).collect();
-    let stored = database.bulk(STORE_LIMIT, |client| {
+    let stored = database.run(STORE_LIMIT, |session| {
         Box::pin(async move {
-            let statement = client.prepare_cached(&sql).await?;
             let sent = Instant::now();
             let grace = SWEEP_GRACE.as_secs_f64();
-            let row =
-                client.query_one(&statement, &[&owner, &ids, &tolerances, &dates, &seqs, &grace]).await?;
+            let row = session.query_one(&sql, &[&owner, &ids, &tolerances, &dates, &seqs, &grace]).await?;
             Ok((sent, row, Instant::now()))
         })
     });

@@ -35,10 +35,10 @@ pub struct RetiredOwner {
 pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
     let sql = format!("INSERT INTO intake_owners (published_through) SELECT 0 WHERE {DURABLE} RETURNING id");
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let row = client.query_one(&sql, &[]).await?;
-                row.try_get(0)
+                let row = session.query_one(&sql, &[]).await?;
+                Ok(row.try_get(0)?)
             })
         })
         .await
@@ -65,9 +65,9 @@ pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64
     );
     let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let rows = client.query(&sql, &[&owners, &marks]).await?;
+                let rows = session.query(&sql, &[&owners, &marks]).await?;
                 rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
             })
         })
@@ -87,7 +87,7 @@ pub async fn retire(database: &Database, owner: i64) -> Result<Option<RetiredOwn
         RETURNING o.id, o.published_through"
     );
     database
-        .bulk(LIMIT, |client| Box::pin(async move { retired(client.query_opt(&sql, &[&owner]).await?) }))
+        .run(LIMIT, |session| Box::pin(async move { retired(session.query_opt(&sql, &[&owner]).await?) }))
         .await
 }
 
@@ -114,13 +114,13 @@ pub async fn retire_silent(
     );
     let (seconds, except) = (silence.as_secs_f64(), except.to_vec());
     database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move { retired(client.query_opt(&sql, &[&seconds, &except]).await?) })
+        .run(LIMIT, |session| {
+            Box::pin(async move { retired(session.query_opt(&sql, &[&seconds, &except]).await?) })
         })
         .await
 }
 
-fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, tokio_postgres::Error> {
+fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, DatabaseError> {
     row.map(|row| Ok(RetiredOwner { id: row.try_get(0)?, mark: row.try_get(1)? })).transpose()
 }
 
@@ -137,8 +137,8 @@ pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), Da
     );
     let (owners, marks): (Vec<i64>, Vec<i64>) = marks.iter().copied().unzip();
     database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move { client.execute(&sql, &[&owners, &marks]).await.map(drop) })
+        .run(LIMIT, |session| {
+            Box::pin(async move { session.execute(&sql, &[&owners, &marks]).await.map(drop) })
         })
         .await
 }
@@ -150,7 +150,7 @@ pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), Da
 pub async fn forget(database: &Database, owner: i64) -> Result<(), DatabaseError> {
     let sql = format!("DELETE FROM intake_owners WHERE id = $1 AND retired AND {DURABLE}");
     database
-        .bulk(LIMIT, |client| Box::pin(async move { client.execute(&sql, &[&owner]).await.map(drop) }))
+        .run(LIMIT, |session| Box::pin(async move { session.execute(&sql, &[&owner]).await.map(drop) }))
         .await
 }
 
@@ -170,12 +170,12 @@ pub async fn outbox(
         WHERE p.owner = $1 AND p.seq > $2
         ORDER BY p.seq LIMIT $3";
     let rows = database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let rows = client.query(SQL, &[&owner, &above, &limit]).await?;
+                let rows = session.query(SQL, &[&owner, &above, &limit]).await?;
                 rows.iter()
                     .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
-                    .collect::<Result<Vec<(i64, String, i32, DateTime<Utc>)>, tokio_postgres::Error>>()
+                    .collect::<Result<Vec<(i64, String, i32, DateTime<Utc>)>, DatabaseError>>()
             })
         })
         .await?;

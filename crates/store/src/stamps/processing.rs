@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Client;
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
-use tokio_postgres::types::ToSql;
 
 use crate::clock::ClockSample;
+use crate::connection::{Parameter, Session};
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -64,11 +63,10 @@ const PROCESSED_AMONG: &str = "
 pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSet<String>, DatabaseError> {
     let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let statement = client.prepare_cached(PROCESSED_AMONG).await?;
-                let rows = client.query(&statement, &[&ids]).await?;
-                rows.iter().map(|row| row.try_get(0)).collect()
+                let rows = session.query(PROCESSED_AMONG, &[&ids]).await?;
+                rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
             })
         })
         .await
@@ -81,11 +79,10 @@ pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSe
 /// Whatever the database says; it mends nothing to try again.
 pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
     database
-        .on_every_bulk_connection(LIMIT, |client| {
+        .on_every_connection(LIMIT, |session| {
             Box::pin(async move {
-                MemberColumns::of(&[], "", "").process(client).await?;
-                let ids: [&str; 0] = [];
-                client.query(&client.prepare_cached(PROCESSED_AMONG).await?, &[&ids.as_slice()]).await?;
+                MemberColumns::of(&[], "", "").process(session).await?;
+                session.query(PROCESSED_AMONG, &[&Vec::<&str>::new()]).await?;
                 Ok(())
             })
         })
@@ -116,15 +113,15 @@ pub async fn process(
 ) -> Result<Processed, DatabaseError> {
     let columns = MemberColumns::of(batches, listener, topic);
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                let mut processed = columns.process(client).await?;
-                if processed.won.contains(&None) && columns.are_pending(client, &processed).await? {
+                let mut processed = columns.process(session).await?;
+                if processed.won.contains(&None) && columns.are_pending(session, &processed).await? {
                     // A row was committed while this statement waited for it, too late to be seen. Now it is.
-                    processed.add(columns.process(client).await?);
+                    processed.add(columns.process(session).await?);
                 }
                 if after_lost_answer && processed.won.contains(&None) {
-                    columns.recover(client, &mut processed).await?;
+                    columns.recover(session, &mut processed).await?;
                 }
                 Ok(processed)
             })
@@ -145,12 +142,10 @@ pub async fn probe(
     let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
     let columns = MemberColumns::of(&[batch], listener, topic);
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                client.batch_execute("BEGIN").await?;
-                let probed = columns.process(client).await;
-                client.batch_execute("ROLLBACK").await?;
-                probed.map(drop)
+                session.take_back();
+                columns.process(session).await.map(drop)
             })
         })
         .await
@@ -186,14 +181,13 @@ impl MemberColumns {
         }
     }
 
-    async fn process(&self, client: &Client) -> Result<Processed, tokio_postgres::Error> {
+    async fn process(&self, session: &Session) -> Result<Processed, DatabaseError> {
         let Self { ids, tolerances, dates, partitions, offsets, batches, triggers, listener, topic } = self;
         let names: Vec<&str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
-        let statement = client.prepare_cached(&statement()).await?;
         let sent = Instant::now();
-        let parameters: [&(dyn ToSql + Sync); 9] =
+        let parameters: [&dyn Parameter; 9] =
             [ids, tolerances, dates, partitions, offsets, batches, &names, listener, topic];
-        let row = client.query_one(&statement, &parameters).await?;
+        let row = session.query_one(&statement(), &parameters).await?;
         let received = Instant::now();
         let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
         let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
@@ -212,11 +206,7 @@ impl MemberColumns {
     }
 
     /// Tells whether any stamp that was not won is still to be had.
-    async fn are_pending(
-        &self,
-        client: &Client,
-        processed: &Processed,
-    ) -> Result<bool, tokio_postgres::Error> {
+    async fn are_pending(&self, session: &Session, processed: &Processed) -> Result<bool, DatabaseError> {
         const SQL: &str = "
             SELECT EXISTS (
                 SELECT FROM unnest($1::text[]) AS i (object_cid)
@@ -224,11 +214,11 @@ impl MemberColumns {
                 JOIN pending_stamps p ON p.stamp_id = s.id)";
         let lost = self.ids.iter().zip(&processed.won).filter(|(_, won)| won.is_none());
         let lost: Vec<&str> = lost.map(|(id, _)| id.as_str()).collect();
-        client.query_one(&client.prepare_cached(SQL).await?, &[&lost]).await?.try_get(0)
+        Ok(session.query_one(SQL, &[&lost]).await?.try_get(0)?)
     }
 
     /// Finds what an earlier try has processed, whose answer was lost.
-    async fn recover(&self, client: &Client, processed: &mut Processed) -> Result<(), tokio_postgres::Error> {
+    async fn recover(&self, session: &Session, processed: &mut Processed) -> Result<(), DatabaseError> {
         const SQL: &str = "
             SELECT i.ordinal, b.processed_at, b.id, i.batch, b.size
             FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int4[]) WITH ORDINALITY
@@ -239,9 +229,8 @@ impl MemberColumns {
             JOIN batches b ON b.id = p.batch_id AND b.listener = $5 AND b.topic = $6
             ORDER BY b.id";
         let Self { ids, partitions, offsets, batches, listener, topic, triggers, .. } = self;
-        let statement = client.prepare_cached(SQL).await?;
-        let parameters: [&(dyn ToSql + Sync); 6] = [ids, partitions, offsets, batches, listener, topic];
-        for row in client.query(&statement, &parameters).await? {
+        let parameters: [&dyn Parameter; 6] = [ids, partitions, offsets, batches, listener, topic];
+        for row in session.query(SQL, &parameters).await? {
             let won = &mut processed.won[row.try_get::<_, i64>(0)? as usize - 1];
             if won.is_some() {
                 continue;

@@ -45,14 +45,11 @@ pub struct StampState {
 pub async fn find(database: &Database, object_cid: &str) -> Result<Option<StampState>, DatabaseError> {
     let object_cid = object_cid.to_owned();
     database
-        .ask(|connection| {
+        .ask(|session| {
             Box::pin(async move {
-                stamp_states::table
-                    .find(object_cid)
-                    .select(StampState::as_select())
-                    .first(connection)
-                    .await
-                    .optional()
+                let found =
+                    stamp_states::table.find(object_cid).select(StampState::as_select()).first(session).await;
+                Ok(found.optional()?)
             })
         })
         .await

@@ -55,12 +55,11 @@ const UNDATED: &str = "
 pub async fn sweep(database: &Database, limit: i64) -> Result<Vec<Stamp>, DatabaseError> {
     let [date, take] = sweep_statements();
     database
-        .bulk(LIMIT, |client| {
+        .run(LIMIT, |session| {
             Box::pin(async move {
-                client.execute(&client.prepare_cached(&date).await?, &[&DATED]).await?;
-                let statement = client.prepare_cached(&take).await?;
+                session.execute(&date, &[&DATED]).await?;
                 let grace = SWEEP_GRACE.as_secs_f64();
-                stamps(&client.query(&statement, &[&grace, &SWEEPS, &limit, &EXAMINED]).await?)
+                stamps(&session.query(&take, &[&grace, &SWEEPS, &limit, &EXAMINED]).await?)
             })
         })
         .await
@@ -111,17 +110,16 @@ pub async fn take_distant(database: &Database, limit: i64) -> Result<Vec<Stamp>,
          FROM due d JOIN stamps s ON s.id = d.stamp_id"
     );
     database
-        .bulk(LIMIT, |client| {
-            Box::pin(async move {
-                let statement = client.prepare_cached(&sql).await?;
-                stamps(&client.query(&statement, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?)
-            })
+        .run(LIMIT, |session| {
+            Box::pin(
+                async move { stamps(&session.query(&sql, &[&SWEEP_GRACE.as_secs_f64(), &limit]).await?) },
+            )
         })
         .await
 }
 
-fn stamps(rows: &[tokio_postgres::Row]) -> Result<Vec<Stamp>, tokio_postgres::Error> {
+fn stamps(rows: &[tokio_postgres::Row]) -> Result<Vec<Stamp>, DatabaseError> {
     let stamp = |row: &tokio_postgres::Row| Ok(stamp(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
-    let stamps: Result<Vec<_>, tokio_postgres::Error> = rows.iter().map(stamp).collect();
+    let stamps: Result<Vec<_>, DatabaseError> = rows.iter().map(stamp).collect();
     Ok(stamps?.into_iter().flatten().collect())
 }

@@ -48,7 +48,7 @@ async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound)?;
-    let (batch, stamps) = batches::find(&state.database, id).await?.ok_or(ApiError::NotFound)?;
+    let (batch, stamps) = batches::find(&state.stamps, id).await?.ok_or(ApiError::NotFound)?;
     Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))
 }
 

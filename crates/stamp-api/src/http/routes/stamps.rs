@@ -60,7 +60,7 @@ async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let object_cid = object_cid(request.uri().path()).ok_or(ApiError::NotFound)?;
-    let stamp = states::find(&state.database, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
+    let stamp = states::find(&state.stamps, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
     Ok(HttpResponse::Ok().json(StampWithState::from(stamp)))
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn list(
     let limit = query.limit();
     let after = query.parse("after", |text| Cursor::decode(text, folder));
     query.finish()?;
-    let page = inbox::list(&state.database, user, folder, after.map(|cursor| cursor.id), limit).await?;
+    let page = inbox::list(&state.messages, user, folder, after.map(|cursor| cursor.id), limit).await?;
     Ok(HttpResponse::Ok().json(PageBody::new(page, folder)))
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn counts(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let counts = inbox::counts(&state.database, own(&request, &caller)?).await?;
+    let counts = inbox::counts(&state.messages, own(&request, &caller)?).await?;
     Ok(HttpResponse::Ok().json(CountsBody { inbox: counts.inbox, trash: counts.trash }))
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (user, uuid) = own_message(&request, &caller)?;
-    found(inbox::find(&state.database, user, uuid).await?)
+    found(inbox::find(&state.messages, user, uuid).await?)
 }
 
 pub(super) async fn trash(
@@ -89,7 +89,7 @@ pub(super) async fn delete(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (user, uuid) = own_message(&request, &caller)?;
-    match inbox::delete(&state.database, user, uuid).await? {
+    match inbox::delete(&state.messages, user, uuid).await? {
         Deletion::Deleted => Ok(HttpResponse::NoContent().finish()),
         Deletion::InInbox => Err(ApiError::InInbox),
         Deletion::NotFound => Err(ApiError::NotFound),
@@ -103,7 +103,7 @@ async fn set_active(
     active: bool,
 ) -> Result<HttpResponse, ApiError> {
     let (user, uuid) = own_message(request, caller)?;
-    found(inbox::set_active(&state.database, user, uuid, active, caller.subject()).await?)
+    found(inbox::set_active(&state.messages, user, uuid, active, caller.subject()).await?)
 }
 
 fn found(message: Option<StoredMessage>) -> Result<HttpResponse, ApiError> {

@@ -1,0 +1,163 @@
+//! Opening sessions, and finding out whether they are one's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deadpool_postgres::Connect;
+use futures_util::future::BoxFuture;
+use platform::settings::{InvalidSetting, Secret};
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTls;
+use tokio_postgres::{Client, Config, Connection, Error, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::options;
+use super::tls;
+use super::url::DatabaseUrl;
+
+/// What a session is opened with, unless the `options` of the URL say otherwise.
+///
+/// A statement looks up as many rows as it is given, never a share of a table. Without the last four the planner reads
+/// whole tables of middling size, or compiles what runs for milliseconds. Planning anew each time lets it see how many
+/// rows there are.
+const SETTINGS: &[(&str, &str)] = &[
+    ("statement_timeout", "15s"),
+    ("lock_timeout", "3s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("enable_seqscan", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("plan_cache_mode", "force_custom_plan"),
+];
+
+/// A setting that only our own sessions have: one that lacks it was opened by a pooler.
+const MARK: &str = "stamp_service.session";
+
+/// A server to connect to, and how.
+pub(crate) struct Target {
+    /// How a session of one's own is opened.
+    direct: Config,
+    /// How a pooler is reached, which takes no `options`.
+    pooler: Config,
+    tls: Option<MakeRustlsConnect>,
+    /// What begins a transaction behind a pooler.
+    begin: String,
+    is_pooled: AtomicBool,
+}
+
+impl Target {
+    /// Understands a `DATABASE_URL`.
+    ///
+    /// # Errors
+    /// If the URL can't be used.
+    pub(crate) fn parse(url: &Secret, application_name: &str) -> Result<Self, InvalidSetting> {
+        Self::with(url, application_name, SETTINGS)
+    }
+
+    /// Understands a `DATABASE_URL` for statements that may take as long as they need.
+    ///
+    /// # Errors
+    /// If the URL can't be used.
+    pub(crate) fn without_limits(url: &Secret, application_name: &str) -> Result<Self, InvalidSetting> {
+        Self::with(url, application_name, &[])
+    }
+
+    fn with(url: &Secret, application_name: &str, settings: &[(&str, &str)]) -> Result<Self, InvalidSetting> {
+        let invalid = |why: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", why);
+        let DatabaseUrl { config, check, root_certificates, pgbouncer } = DatabaseUrl::parse(url)?;
+        let tls = check.map(|check| tls::connector(check, root_certificates.as_deref())).transpose();
+        let tls = tls.map_err(|error| invalid(&error))?;
+        let theirs = options::parse(config.get_options().unwrap_or_default()).map_err(|why| invalid(&why))?;
+        let ours = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let mark = (MARK.to_owned(), "own".to_owned());
+        let all: Vec<_> = ours.chain(theirs).collect();
+        let mut pooler = config;
+        pooler.options("");
+        if pooler.get_application_name().is_none() {
+            pooler.application_name(application_name);
+        }
+        let mut direct = pooler.clone();
+        let isolation = ("default_transaction_isolation".to_owned(), "read committed".to_owned());
+        direct.options(options::write(all.iter().chain([&isolation, &mark])));
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", options::set_local(&all));
+        Ok(Self { direct, pooler, tls, begin, is_pooled: AtomicBool::new(pgbouncer) })
+    }
+
+    /// Tells whether a pooler stands between, which hands each transaction to another session.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.is_pooled.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a pooler.
+    pub(super) fn found_pooler(&self, by: &str) {
+        if !self.is_pooled.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                by,
+                "a pooler stands before PostgreSQL: each statement is a transaction without a name from now on"
+            );
+        }
+    }
+
+    /// Returns what begins a transaction behind a pooler, and sets what a session of one's own is opened with.
+    pub(super) fn begin(&self) -> &str {
+        &self.begin
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being opened.
+    pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        if !self.is_pooled() {
+            match self.connect(&self.direct).await {
+                Ok((client, task)) => {
+                    if !is_own(&client).await? {
+                        self.found_pooler("it drops the settings of a session");
+                    }
+                    return Ok((client, task));
+                }
+                Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
+                    self.found_pooler("it refuses the settings of a session");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.connect(&self.pooler).await
+    }
+
+    async fn connect(&self, config: &Config) -> Result<(Client, JoinHandle<()>), Error> {
+        match &self.tls {
+            Some(tls) => config.connect(tls.clone()).await.map(|(client, rest)| (client, drive(rest))),
+            None => config.connect(NoTls).await.map(|(client, rest)| (client, drive(rest))),
+        }
+    }
+}
+
+/// Tells whether a session was opened with our settings.
+async fn is_own(client: &Client) -> Result<bool, Error> {
+    let answer = client.simple_query(&format!("SELECT current_setting('{MARK}', true)")).await?;
+    Ok(answer.iter().any(|message| {
+        matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("own"))
+    }))
+}
+
+fn drive<S>(connection: Connection<Socket, S>) -> JoinHandle<()>
+where
+    S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = error.to_string(), "a connection to PostgreSQL broke");
+        }
+    })
+}
+
+/// Opens sessions for a pool.
+pub(crate) struct Opener(pub(crate) Arc<Target>);
+
+impl Connect for Opener {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        Box::pin(self.0.open())
+    }
+}
