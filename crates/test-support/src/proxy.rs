@@ -1,16 +1,19 @@
-//! A link that a test can cut: a TCP proxy in front of one of the servers.
+//! A link that a test can cut or slow down: a TCP proxy in front of one of the servers.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::database::TestDatabase;
@@ -21,12 +24,12 @@ use crate::stack::{stack, workspace};
 const PORTS: std::ops::Range<u16> = 20_000..25_000;
 
 /// What a link does with what it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// The link passes everything on.
-    Open,
-    /// The link is half open: connections stay and new ones are taken, and no byte gets through.
-    Frozen,
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    /// Half open: connections stay and new ones are taken, and no byte gets through.
+    frozen: bool,
+    /// How long a byte is under way in either direction.
+    each_way: Duration,
 }
 
 /// A TCP proxy, which ends when it is dropped.
@@ -63,7 +66,7 @@ impl Proxy {
     async fn serve(listener: TcpListener, target: &str) -> Self {
         let address = listener.local_addr().expect("a bound address");
         let mut targets = tokio::net::lookup_host(target).await.expect("host:port");
-        let (link, _) = watch::channel(Link::Open);
+        let (link, _) = watch::channel(Link::default());
         let (target, received) = (targets.next().expect("an address"), Arc::default());
         let mut proxy = Self { address, target, link, received, server: None };
         proxy.listen(listener);
@@ -96,12 +99,19 @@ impl Proxy {
 
     /// Goes on holding and taking connections, and passes nothing on until [`restore`](Self::restore).
     pub fn freeze(&self) {
-        self.link.send_replace(Link::Frozen);
+        self.link.send_modify(|link| link.frozen = true);
+    }
+
+    /// Lets every byte take that long in each direction from now on. How much is under way has no limit, so requests
+    /// that are sent one after the other without waiting take one round trip together. A new connection takes a round
+    /// trip before its first byte sets out. [`Duration::ZERO`] ends it.
+    pub fn delay(&self, each_way: Duration) {
+        self.link.send_modify(|link| link.each_way = each_way);
     }
 
     /// Passes everything on again, what came while the link was frozen too.
     pub async fn restore(&mut self) {
-        self.link.send_replace(Link::Open);
+        self.link.send_modify(|link| link.frozen = false);
         if self.server.is_none() {
             let listener = bind(self.address).await;
             self.listen(listener);
@@ -148,8 +158,11 @@ async fn connect(
     mut link: watch::Receiver<Link>,
     received: Arc<AtomicU64>,
 ) {
+    // The system has answered the client at once; over a slow link that takes a round trip.
+    let round_trip = link.borrow().each_way * 2;
+    until(Instant::now() + round_trip).await;
     // A half-open link leads nowhere: its clients are connected, and that is all.
-    if link.wait_for(|link| *link == Link::Open).await.is_err() {
+    if opened(&mut link).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
@@ -163,6 +176,7 @@ async fn connect(
     );
 }
 
+/// Passes on what one side sends, each piece when it is due and in the order in which it was read.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -170,15 +184,42 @@ async fn pass(
     passed: &AtomicU64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
+    let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut ended = false;
     loop {
-        let count = from.read(&mut buffer).await?;
-        // What was read before the link froze waits as well, an end too.
-        link.wait_for(|link| *link == Link::Open).await.map_err(io::Error::other)?;
-        if count == 0 {
-            return to.shutdown().await;
+        let due = under_way.front().map(|(due, _)| *due);
+        tokio::select! {
+            // What is due goes first, and nothing is read meanwhile: a side that takes nothing holds the other one up.
+            biased;
+            () = until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let Some((_, bytes)) = under_way.pop_front() else { continue };
+                // What was read before the link froze waits as well, an end too.
+                opened(&mut link).await?;
+                if bytes.is_empty() {
+                    return to.shutdown().await;
+                }
+                to.write_all(&bytes).await?;
+                passed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            count = from.read(&mut buffer), if !ended => {
+                let count = count?;
+                ended = count == 0;
+                let due = Instant::now() + link.borrow().each_way;
+                under_way.push_back((due, buffer[..count].to_vec()));
+            }
         }
-        to.write_all(&buffer[..count]).await?;
-        passed.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the link is not frozen.
+async fn opened(link: &mut watch::Receiver<Link>) -> io::Result<()> {
+    link.wait_for(|link| !link.frozen).await.map(|_| ()).map_err(io::Error::other)
+}
+
+/// Waits for an instant, and not at all for one that is over: the timer would take a millisecond for it.
+async fn until(due: Instant) {
+    if due > Instant::now() {
+        tokio::time::sleep_until(due).await;
     }
 }
 

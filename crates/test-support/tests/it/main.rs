@@ -1,0 +1,3 @@
+//! What other tests lean on: a slow link, and servers of one's own.
+
+mod proxy;
