@@ -8,6 +8,7 @@
 pub mod database;
 pub mod host_clock;
 pub mod patience;
+pub mod pooler;
 pub mod proxy;
 pub mod servers;
 pub mod stack;
@@ -17,6 +18,7 @@ pub mod topic;
 pub use database::TestDatabase;
 pub use host_clock::HostClock;
 pub use patience::eventually;
+pub use pooler::PgBouncer;
 pub use proxy::{KafkaLink, Proxy};
 pub use servers::{Directory, OwnKafka, OwnPostgres};
 pub use stack::{Stack, stack};

@@ -36,7 +36,7 @@ impl Directory {
         file
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("a path that is text").to_owned()
     }
 }
@@ -217,7 +217,7 @@ impl OwnKafka {
 const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 /// A running server, stopped at the end.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     /// The signal that stops the server.
     stop: &'static str,
@@ -225,7 +225,7 @@ struct Server {
 
 impl Server {
     /// Starts a program and waits until its log says that it is ready.
-    async fn start(
+    pub(crate) async fn start(
         command: &mut Command,
         stop: &'static str,
         ready: &'static str,
@@ -265,7 +265,7 @@ impl Drop for Server {
 }
 
 /// Returns a command for a program of the servers, run as their user; the process that starts becomes that program.
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(workspace().join("deploy/stack/stack"));
     command.args(["run", "test", name]).stdin(Stdio::null());
     command
