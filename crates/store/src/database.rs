@@ -10,7 +10,8 @@ use deadpool_postgres::{
 use futures_util::future::{BoxFuture, try_join_all};
 use tokio::time::{Instant, timeout_at};
 
-use diesel_async::AsyncPgConnection;
+use diesel::connection::CacheSize;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use platform::settings::InvalidSetting;
 
 use crate::connection::Session;
@@ -188,10 +189,11 @@ impl Database {
         let target = Target::without_limits(&settings.url, "stamp-api migrate")?;
         let opened = target.open().await.map_err(DatabaseError::from);
         let (client, _driven) = opened.context("can't connect to the database that DATABASE_URL names")?;
-        // Behind a pooler, what Diesel sets and names has to stay in one transaction.
+        // Behind a pooler, what Diesel sets and names has to stay in one transaction, and to end in it.
         client.batch_execute("BEGIN").await?;
         let mut connection = AsyncPgConnection::try_from(client).await?;
-        diesel_async::SimpleAsyncConnection::batch_execute(&mut connection, "COMMIT").await?;
+        connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        connection.batch_execute("COMMIT").await?;
         Ok(connection)
     }
 }

@@ -10,5 +10,6 @@ mod losses;
 mod messages;
 mod outages;
 mod partitions;
+mod poolers;
 mod replicas;
 mod truncation;

@@ -65,15 +65,15 @@ impl Target {
 
     fn with(url: &Secret, application_name: &str, settings: &[(&str, &str)]) -> Result<Self, InvalidSetting> {
         let invalid = |why: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", why);
-        let DatabaseUrl { config, check, root_certificates, pgbouncer } = DatabaseUrl::parse(url)?;
+        let DatabaseUrl { config, options: asked, check, root_certificates, pgbouncer } =
+            DatabaseUrl::parse(url)?;
         let tls = check.map(|check| tls::connector(check, root_certificates.as_deref())).transpose();
         let tls = tls.map_err(|error| invalid(&error))?;
-        let theirs = options::parse(config.get_options().unwrap_or_default()).map_err(|why| invalid(&why))?;
+        let theirs = options::parse(&asked).map_err(|why| invalid(&why))?;
         let ours = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let mark = (MARK.to_owned(), "own".to_owned());
         let all: Vec<_> = ours.chain(theirs).collect();
         let mut pooler = config;
-        pooler.options("");
         if pooler.get_application_name().is_none() {
             pooler.application_name(application_name);
         }

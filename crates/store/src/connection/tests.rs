@@ -56,8 +56,9 @@ fn hosts_and_ports_stand_before_the_path_or_among_the_parameters() {
 
 #[test]
 fn options_and_passwords_keep_every_character() {
-    let config = config("postgres://us%40er:p%3A%40%2F%20+w@h/d?options=-c%20search_path%3Dapp&user=other");
-    assert_eq!(config.get_options(), Some("-c search_path=app"));
+    let url = "postgres://us%40er:p%3A%40%2F%20+w@h/d?options=-c%20search_path%3Dapp&user=other";
+    assert_eq!(parsed(url).expect(url).options, "-c search_path=app");
+    let config = config(url);
     assert_eq!(config.get_password(), Some("p:@/ +w".as_bytes()));
     assert_eq!(config.get_user(), Some("other"));
 }

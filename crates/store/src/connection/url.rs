@@ -20,7 +20,6 @@ const HANDED_ON: &[&str] = &[
     "password",
     "dbname",
     "hostaddr",
-    "options",
     "application_name",
     "sslnegotiation",
     "connect_timeout",
@@ -33,15 +32,18 @@ const HANDED_ON: &[&str] = &[
 ];
 
 /// What else a URL may hold.
-const UNDERSTOOD: &str = "host, port, keepalives_count, tcp_user_timeout, sslmode, sslrootcert, pgbouncer";
+const UNDERSTOOD: &str =
+    "host, port, options, keepalives_count, tcp_user_timeout, sslmode, sslrootcert, pgbouncer";
 
 const ACCEPTED: &str = "postgres://user:password@host:port/database?parameter=value";
 
 /// What a `DATABASE_URL` says.
 #[derive(Debug)]
 pub(super) struct DatabaseUrl {
-    /// Hosts, user, database and timeouts; its `options` are those of the URL.
+    /// Hosts, user, database and timeouts, without `options`.
     pub(super) config: Config,
+    /// What a session is opened with, as the URL has it.
+    pub(super) options: String,
     /// What is checked of a server's certificate; `None` where no TLS is used.
     pub(super) check: Option<Check>,
     /// File with the root certificates to check against.
@@ -79,8 +81,8 @@ fn parse(url: &str) -> Result<DatabaseUrl, String> {
     number_of_hosts_fits(&mut config)?;
     parameters.set_times(&mut config)?;
     let check = parameters.set_tls(&mut config)?;
-    let Parameters { root_certificates, pgbouncer, .. } = parameters;
-    Ok(DatabaseUrl { config, check, root_certificates, pgbouncer })
+    let Parameters { options, root_certificates, pgbouncer, .. } = parameters;
+    Ok(DatabaseUrl { config, options, check, root_certificates, pgbouncer })
 }
 
 /// Splits at the first of a character, which may be missing.
@@ -98,6 +100,7 @@ fn said(error: &tokio_postgres::Error) -> String {
 struct Parameters {
     /// What `tokio-postgres` reads, each as `name=value`, percent-encoded as it came.
     handed_on: Vec<String>,
+    options: String,
     keepalives_count: Option<String>,
     tcp_user_timeout: Option<String>,
     ssl_mode: Option<String>,
@@ -115,6 +118,7 @@ impl Parameters {
             match &*name {
                 "host" => hosts = decoded(value)?.split(',').map(encoded).collect(),
                 "port" => ports = decoded(value)?,
+                "options" => this.options = decoded(value).map_err(|why| format!("options: {why}"))?,
                 "keepalives_count" => this.keepalives_count = Some(decoded(value)?),
                 "tcp_user_timeout" => this.tcp_user_timeout = Some(decoded(value)?),
                 "sslmode" => this.ssl_mode = Some(decoded(value)?),
