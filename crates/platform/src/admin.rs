@@ -49,7 +49,7 @@ pub async fn livez() -> HttpResponse {
 
 /// Answers 200 when the process can work, degraded or not; 503 and the reasons otherwise.
 pub async fn readyz(health: web::Data<SharedHealth>) -> HttpResponse {
-    match health.check().await {
+    match health.check() {
         Readiness::Ready => HttpResponse::Ok().json(json!({"status": "ready"})),
         Readiness::Degraded(reasons) => {
             HttpResponse::Ok().json(json!({"status": "degraded", "reasons": reasons}))

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 
 use crate::kafka::reachability::Reachability;
@@ -21,13 +20,9 @@ pub enum Readiness {
 /// A further condition: `Some` with the reason while it is not met.
 pub type Condition = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// A condition that has to be asked for: `Some` with the reason while it is not met.
-pub type Probe = Box<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>;
-
 /// Knows what the process depends on.
 pub struct Health {
     kafka: watch::Receiver<Reachability>,
-    probes: Vec<Probe>,
     required: Vec<Condition>,
     desired: Vec<Condition>,
 }
@@ -35,14 +30,7 @@ pub struct Health {
 impl Health {
     /// Returns the health of a process that depends on Kafka.
     pub fn new(kafka: watch::Receiver<Reachability>) -> Self {
-        Self { kafka, probes: Vec::new(), required: Vec::new(), desired: Vec::new() }
-    }
-
-    /// Adds a probe, without whose consent the process is not ready.
-    #[must_use]
-    pub fn ask(mut self, probe: Probe) -> Self {
-        self.probes.push(probe);
-        self
+        Self { kafka, required: Vec::new(), desired: Vec::new() }
     }
 
     /// Adds a condition without which the process is not ready.
@@ -59,11 +47,10 @@ impl Health {
         self
     }
 
-    /// Looks at Kafka, the conditions and the probes.
-    pub async fn check(&self) -> Readiness {
+    /// Looks at Kafka and the conditions.
+    pub fn check(&self) -> Readiness {
         let mut missing: Vec<String> = self.required.iter().filter_map(|condition| condition()).collect();
         let mut wanting: Vec<String> = self.desired.iter().filter_map(|condition| condition()).collect();
-        missing.extend(join_all(self.probes.iter().map(|probe| probe())).await.into_iter().flatten());
         match *self.kafka.borrow() {
             Reachability::Reachable => {}
             Reachability::NotYet => missing.push("Kafka has not answered yet".to_owned()),

@@ -10,12 +10,12 @@ use platform::admin;
 use platform::health::Health;
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::TopicSpec;
-use platform::metrics::database_connections;
+use platform::metrics::{database_connections, database_state};
 use platform::shutdown::CancellationToken;
 use prometheus::Registry;
 use store::Database;
 use store::clock::PostgresClock;
-use store::readiness::{self, wait_for_database};
+use store::readiness::{self, DatabaseState, wait_for_database};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -61,8 +61,13 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
     let joined = Joined::default();
     let Joined { stamps, messages } = joined.clone();
+    let seen = readiness::watch(database.clone(), stop.clone());
+    let shown = seen.clone();
+    database_state(&registry, "queue_listener", &DatabaseState::NAMES, move || shown.borrow().ordinal())?;
+    let troubled = database.clone();
     let health = Health::new(kafka.clone())
-        .ask(Box::new(readiness::probe(database.clone())))
+        .require(Box::new(move || seen.borrow().reason()))
+        .desire(Box::new(move || troubled.trouble()))
         .require(Box::new(move || not_yet(&stamps, "the consumer group has not been joined yet")))
         .require(Box::new(move || {
             not_yet(&messages, "the consumer group of messages has not been joined yet")

@@ -9,14 +9,15 @@ use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, anyhow};
 use domain::stamp::TimeTolerance;
 use platform::health::Health;
-use platform::kafka::reachability;
+use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::TopicSpec;
-use platform::metrics::{database_connections, observed};
+use platform::metrics::{database_connections, database_state, observed};
 use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
 use prometheus::Registry;
 use store::Database;
-use store::readiness;
+use store::readiness::{self, DatabaseState};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
@@ -88,13 +89,11 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
         .context("the Kafka clients for messages can't be made")?;
     let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &messages)
         .context("the threads for checks can't be started")?;
-    let gate = Arc::clone(&state.gate);
-    let closed = move || (!gate.is_open()).then(|| "the intake is not open".to_owned());
-    let complaint = Arc::new(Complaint::default());
-    let outbox = Arc::clone(&complaint);
-    let health = Health::new(kafka).ask(Box::new(readiness::probe(stamps.clone()))).require(Box::new(closed));
-    let health = Arc::new(health.desire(Box::new(move || outbox.get())));
     let registry = Registry::new();
+    let complaint = Arc::new(Complaint::default());
+    let seen = readiness::watch(stamps.clone(), stop.clone());
+    let health = Arc::new(health(kafka, seen.clone(), &state, Arc::clone(&complaint)));
+    database_state(&registry, "stamp_api", &DatabaseState::NAMES, move || seen.borrow().ordinal())?;
     let metrics = ApiMetrics::register(&registry)?;
 
     let shared = Shared {
@@ -133,6 +132,21 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
     };
     let supervisor = tokio::spawn(parts.supervise(stop, limit));
     Ok(RunningApi { http: http_address, admin: admin_address, supervisor })
+}
+
+/// Returns what `/readyz` looks at.
+fn health(
+    kafka: watch::Receiver<Reachability>,
+    database: watch::Receiver<DatabaseState>,
+    state: &AppState,
+    complaint: Arc<Complaint>,
+) -> Health {
+    let (gate, troubled) = (Arc::clone(&state.gate), state.stamps.clone());
+    Health::new(kafka)
+        .require(Box::new(move || database.borrow().reason()))
+        .require(Box::new(move || (!gate.is_open()).then(|| "the intake is not open".to_owned())))
+        .desire(Box::new(move || complaint.get()))
+        .desire(Box::new(move || troubled.trouble()))
 }
 
 /// Shows how much is taken of whatever has a bound.

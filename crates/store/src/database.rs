@@ -97,6 +97,11 @@ impl Database {
         })
     }
 
+    /// Returns what the server has complained of lately that takes a person to mend, over any of the process's pools.
+    pub fn trouble(&self) -> Option<String> {
+        self.target.trouble.lately().map(|why| format!("PostgreSQL refuses a statement: {why}"))
+    }
+
     /// Opens all connections of the pool: whoever asks first need not wait for one then.
     ///
     /// # Errors
@@ -150,6 +155,11 @@ impl Database {
         Ok(())
     }
 
+    /// Closes the connections that nobody uses: those that were opened while the database was read-only stay so.
+    pub(crate) fn forget_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     async fn session(&self, deadline: Instant) -> Result<Session, DatabaseError> {
         let pool = self.pool.clone();
         let (wait, create, recycle) = (deadline - Instant::now(), CONNECT_LIMIT, TRIAL_LIMIT);
@@ -175,8 +185,12 @@ impl Database {
     {
         let answer =
             timeout_at(deadline, statement(&mut session)).await.unwrap_or_else(|late| Err(late.into()));
-        if answer.is_err() {
+        if let Err(error) = &answer {
             session.throw_away();
+            self.target.trouble.note(error);
+            if error.is_read_only() {
+                self.forget_idle();
+            }
         }
         answer
     }
@@ -186,6 +200,12 @@ impl Database {
     /// # Errors
     /// If the URL is wrong or the database is away.
     pub async fn connect_once(settings: &DatabaseSettings) -> anyhow::Result<AsyncPgConnection> {
+        Ok(Self::connect(settings).await?.0)
+    }
+
+    /// Opens a connection as [`connect_once`](Self::connect_once) does, and returns with it what each transaction has to
+    /// begin with behind a pooler.
+    pub(crate) async fn connect(settings: &DatabaseSettings) -> anyhow::Result<(AsyncPgConnection, String)> {
         let target = Target::without_limits(&settings.url, "stamp-api migrate")?;
         let opened = target.open().await.map_err(DatabaseError::from);
         let (client, _driven) = opened.context("can't connect to the database that DATABASE_URL names")?;
@@ -194,7 +214,7 @@ impl Database {
         let mut connection = AsyncPgConnection::try_from(client).await?;
         connection.set_prepared_statement_cache_size(CacheSize::Disabled);
         connection.batch_execute("COMMIT").await?;
-        Ok(connection)
+        Ok((connection, target.set_local().to_owned()))
     }
 }
 

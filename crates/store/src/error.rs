@@ -79,6 +79,24 @@ impl DatabaseError {
         }
     }
 
+    /// Returns the SQLSTATE that the server has answered with.
+    fn state(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(error) => error.code().map(tokio_postgres::error::SqlState::code),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the session takes no writes: it is a standby's, or was opened while the database was read-only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.state() == Some("25006")
+    }
+
+    /// Tells whether it takes a person to mend what the server complains of.
+    pub(crate) fn asks_for_a_person(&self) -> bool {
+        self.state().is_some_and(asks_for_a_person)
+    }
+
     /// Returns what to do about the error.
     pub fn class(&self) -> ErrorClass {
         match self.failure() {
@@ -102,19 +120,29 @@ impl DatabaseError {
 /// Returns what a SQLSTATE says, by the classes of appendix A of PostgreSQL's manual.
 fn of_state(code: &str) -> Failure {
     match code {
-        // `statement_timeout`, or a person who cancelled what took too long.
-        "57014" => Failure::Slow,
-        // The completion is unknown; a server that crashed; and what a pooler says when it loses the server.
+        // Less at once takes less time: `statement_timeout`, a person who cancelled, `transaction_timeout`.
+        "57014" | "25P04" => Failure::Slow,
+        // The completion is unknown; a server that crashed.
         "40003" | "57P02" => Failure::Unanswered,
-        _ if code.starts_with("08") => Failure::Unanswered,
-        // A standby that is being promoted; a prepared statement that a pooler forgot.
-        "25006" | "26000" => Failure::Unavailable,
+        // What another session, or a person, mends: a sequence that has ended, or is behind its table after a restore; a
+        // plan or a name that a pooler or a migration has made useless.
+        "2200H" | "23505" | "0A000" | "26000" | "42P05" => Failure::Unavailable,
         _ => match code.get(..2) {
-            Some("28" | "3D" | "40" | "53" | "55" | "57" | "58") => Failure::Unavailable,
+            // A standby, a session that was closed for its idleness.
+            Some("25" | "28" | "3D" | "40" | "53" | "55" | "57" | "58") => Failure::Unavailable,
+            // What a pooler says when it loses the server; an internal error, of a pooler too.
+            Some("08" | "XX") => Failure::Unanswered,
+            // More than the server can do at once.
+            Some("54") => Failure::Slow,
             Some("22") => Failure::Data,
             _ => Failure::Fatal,
         },
     }
+}
+
+/// Tells whether a SQLSTATE is one of those that no waiting mends unless a person acts.
+fn asks_for_a_person(code: &str) -> bool {
+    of_state(code) == Failure::Fatal || matches!(code, "2200H" | "23505") || code.starts_with("XX")
 }
 
 #[cfg(test)]
@@ -125,10 +153,11 @@ mod tests {
     fn an_outage_is_never_the_data_s_fault() {
         for (expected, codes) in [
             (Failure::Data, "22021 22003 22P02"),
-            (Failure::Unavailable, "28P01 3D000 40P01 40001 53100 53300 55P03 57P01 57P03 58030 25006 26000"),
-            (Failure::Slow, "57014"),
-            (Failure::Unanswered, "08006 08P01 08007 40003 57P02"),
-            (Failure::Fatal, "23505 42P01 42703 42501 XX000"),
+            (Failure::Unavailable, "28P01 3D000 40P01 40001 53100 53300 55P03 57P01 57P03 57P05 58030"),
+            (Failure::Unavailable, "25006 25P02 25P03 26000 42P05 0A000 2200H 23505"),
+            (Failure::Slow, "57014 25P04 54000 54001"),
+            (Failure::Unanswered, "08006 08P01 08007 40003 57P02 XX000 XX001"),
+            (Failure::Fatal, "42P01 42703 42501 23502 P0001"),
         ] {
             for code in codes.split(' ') {
                 assert_eq!(of_state(code), expected, "{code}");

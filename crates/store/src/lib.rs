@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod schema;
 pub mod settings;
 pub mod stamps;
+mod trouble;
 
 pub use self::database::Database;
 pub use self::error::{DatabaseError, ErrorClass};

@@ -1,13 +1,16 @@
 //! The schema, changed by `stamp-api migrate` and by nothing else; the services only look whether it is there.
 
 use anyhow::{Context, anyhow};
+use diesel::dsl::sql;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, RunQueryDsl, TransactionManager};
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{
+    AnsiTransactionManager, AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::database::Database;
-use crate::error::DatabaseError;
 use crate::settings::DatabaseSettings;
 
 /// All migrations of this version.
@@ -20,16 +23,19 @@ const LOCK: i64 = 0x7374_616d_7073;
 /// runtime.
 ///
 /// # Errors
-/// If the database is away or a migration fails; then nothing has changed.
+/// If the database is away, its encoding lacks characters, or a migration fails; then nothing has changed.
 pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>> {
-    let mut connection = Database::connect_once(settings).await?;
+    let (mut connection, set_local) = Database::connect(settings).await?;
     // The lock ends with its transaction, also behind a pooler, where a session outlives those who use it.
     AnsiTransactionManager::begin_transaction(&mut connection).await?;
+    connection.batch_execute(&set_local).await?;
     diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
-        .bind::<diesel::sql_types::BigInt, _>(LOCK)
+        .bind::<BigInt, _>(LOCK)
         .execute(&mut connection)
         .await
         .context("can't take the lock that keeps migrations apart")?;
+    let encoding = diesel::select(sql::<Text>("current_setting('server_encoding')"));
+    check_encoding(encoding.get_result(&mut connection).await?)?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let applied: Vec<String> = harness
         .run_pending_migrations(MIGRATIONS)
@@ -41,37 +47,25 @@ pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>>
     Ok(names().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
-/// Whether the database's schema serves this version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SchemaState {
-    /// The schema serves this version; a newer schema does too.
-    Usable,
-    /// Migrations are missing.
-    Outdated {
-        /// Name of the first migration that is missing.
-        missing: String,
-    },
-}
-
-/// Looks which migrations have run and returns whether the schema serves this version.
+/// Makes sure that a database holds every character of stamps and messages.
 ///
 /// # Errors
-/// If the database can't be asked.
-pub async fn schema_state(database: &Database) -> Result<SchemaState, DatabaseError> {
-    let applied: Vec<String> = database
-        .ask(|session| {
-            Box::pin(async move {
-                let table = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL";
-                if !session.query_one(table, &[]).await?.try_get::<_, bool>(0)? {
-                    return Ok(Vec::new());
-                }
-                let rows = session.query("SELECT version::text FROM __diesel_schema_migrations", &[]).await?;
-                rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-            })
-        })
-        .await?;
-    let missing = names().into_iter().find(|(version, _)| !applied.contains(version));
-    Ok(missing.map_or(SchemaState::Usable, |(_, missing)| SchemaState::Outdated { missing }))
+/// If its encoding lacks most of them.
+pub(crate) fn check_encoding(encoding: String) -> Result<(), WrongEncoding> {
+    if encoding == "UTF8" { Ok(()) } else { Err(WrongEncoding(encoding)) }
+}
+
+/// A database whose encoding lacks characters that stamps and messages have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database's encoding is {0}, which lacks characters that stamps and messages have; make another one: \
+     CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+)]
+pub struct WrongEncoding(String);
+
+/// Returns the name of the first migration that is missing, if one is; a newer schema lacks none.
+pub(crate) fn missing(applied: &[String]) -> Option<String> {
+    names().into_iter().find(|(version, _)| !applied.contains(version)).map(|(_, name)| name)
 }
 
 /// Returns the version and the name of every migration, oldest first.

@@ -50,6 +50,16 @@ impl TestDatabase {
         Self { name, url, client }
     }
 
+    /// Makes an empty database that holds text in another encoding than UTF-8.
+    pub async fn encoded(encoding: &str) -> Self {
+        Self::create(Some(&format!("template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"))).await
+    }
+
+    /// Returns the database's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the database's `DATABASE_URL`.
     pub fn url(&self) -> &str {
         &self.url

@@ -2,7 +2,7 @@
 
 use crate::servers::{Directory, Server, free_port, program};
 
-/// A PgBouncer in front of a database, which ends when it is dropped.
+/// A `PgBouncer` in front of a database, which ends when it is dropped.
 pub struct PgBouncer {
     url: String,
     ini: String,

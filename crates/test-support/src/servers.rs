@@ -36,7 +36,8 @@ impl Directory {
         file
     }
 
-    pub(crate) fn path(&self, name: &str) -> String {
+    /// Returns the path of a file in the folder.
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("a path that is text").to_owned()
     }
 }
@@ -51,69 +52,6 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // What stays behind is in the test stack's folder, which `make down-v` deletes.
         let _left_behind = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A PostgreSQL whose superuser is `postgres`, with the password `postgres`.
-pub struct OwnPostgres {
-    port: u16,
-    arguments: Vec<String>,
-    server: Option<Server>,
-    directory: Directory,
-}
-
-impl OwnPostgres {
-    /// Starts a server with further settings, each as `name=value`.
-    pub async fn start(settings: &[&str]) -> Self {
-        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self::start_in(Directory::new(), "host", &settings).await
-    }
-
-    /// Starts a server that takes connections of a kind that `pg_hba.conf` knows.
-    pub(crate) async fn start_in(directory: Directory, connections: &str, settings: &[String]) -> Self {
-        let (data, port) = (directory.path("data"), free_port());
-        directory.write("password", "postgres");
-        let mut initdb = program("initdb");
-        initdb
-            .args(["-D", &data, "-U", "postgres", "--encoding=UTF8", "--locale=C", "--no-sync"])
-            // With a password the client binds its proof to the server's certificate, as it does in production.
-            .args(["--auth=scram-sha-256", &format!("--pwfile={}", directory.path("password"))]);
-        run_to_end(&mut initdb, &directory);
-        directory.write("data/pg_hba.conf", &format!("{connections} all all 127.0.0.1/32 scram-sha-256\n"));
-        let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"];
-        let mut arguments = vec!["-D".to_owned(), data, "-p".to_owned(), port.to_string()];
-        for setting in own.into_iter().chain(settings.iter().map(String::as_str)) {
-            arguments.extend(["-c".to_owned(), setting.to_owned()]);
-        }
-        let mut postgres = Self { port, arguments, server: None, directory };
-        postgres.start_again().await;
-        postgres
-    }
-
-    /// Starts the server on the data that it has.
-    pub async fn start_again(&mut self) {
-        let mut postgres = program("postgres");
-        postgres.args(&self.arguments);
-        // INT is its fast shutdown: killed, it would leave shared memory behind.
-        let ready = "ready to accept connections";
-        self.server = Some(Server::start(&mut postgres, "INT", ready, &self.directory).await);
-    }
-
-    /// Ends the server as a crash does: what was not written to its log by then is lost.
-    pub fn crash(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            // PostgreSQL's immediate shutdown: no process of it writes anything more.
-            server.stop = "QUIT";
-        }
-    }
-
-    /// Returns the `DATABASE_URL` of one of the server's databases.
-    pub fn url(&self, database: &str) -> String {
-        self.url_as("127.0.0.1", database)
-    }
-
-    pub(crate) fn url_as(&self, host: &str, database: &str) -> String {
-        format!("postgres://postgres:postgres@{host}:{}/{database}", self.port)
     }
 }
 
@@ -220,7 +158,7 @@ const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 pub(crate) struct Server {
     child: Child,
     /// The signal that stops the server.
-    stop: &'static str,
+    pub(crate) stop: &'static str,
 }
 
 impl Server {
@@ -271,7 +209,7 @@ pub(crate) fn program(name: &str) -> Command {
     command
 }
 
-fn run_to_end(command: &mut Command, directory: &Directory) {
+pub(crate) fn run_to_end(command: &mut Command, directory: &Directory) {
     let log = directory.0.join("preparation.log");
     let status = with_log(command, &log).status().expect("the script runs");
     assert!(status.success(), "{command:?} failed:\n{}", fs::read_to_string(&log).unwrap_or_default());

@@ -5,7 +5,8 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-use crate::servers::{Directory, OwnKafka, OwnPostgres, free_port};
+use crate::postgres::OwnPostgres;
+use crate::servers::{Directory, OwnKafka, free_port};
 
 /// A certificate authority.
 pub struct Authority {

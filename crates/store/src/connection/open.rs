@@ -15,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::options;
 use super::tls;
 use super::url::DatabaseUrl;
+use crate::trouble::Trouble;
 
 /// What a session is opened with, unless the `options` of the URL say otherwise.
 ///
@@ -41,9 +42,11 @@ pub(crate) struct Target {
     /// How a pooler is reached, which takes no `options`.
     pooler: Config,
     tls: Option<MakeRustlsConnect>,
-    /// What begins a transaction behind a pooler.
+    /// What sets in a transaction what a session of one's own is opened with.
+    set_local: String,
     begin: String,
     is_pooled: AtomicBool,
+    pub(crate) trouble: Trouble,
 }
 
 impl Target {
@@ -80,8 +83,10 @@ impl Target {
         let mut direct = pooler.clone();
         let isolation = ("default_transaction_isolation".to_owned(), "read committed".to_owned());
         direct.options(options::write(all.iter().chain([&isolation, &mark])));
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", options::set_local(&all));
-        Ok(Self { direct, pooler, tls, begin, is_pooled: AtomicBool::new(pgbouncer) })
+        let set_local = options::set_local(&all);
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {set_local}");
+        let (is_pooled, trouble) = (AtomicBool::new(pgbouncer), Trouble::default());
+        Ok(Self { direct, pooler, tls, set_local, begin, is_pooled, trouble })
     }
 
     /// Tells whether a pooler stands between, which hands each transaction to another session.
@@ -102,6 +107,11 @@ impl Target {
     /// Returns what begins a transaction behind a pooler, and sets what a session of one's own is opened with.
     pub(super) fn begin(&self) -> &str {
         &self.begin
+    }
+
+    /// Returns what sets in a transaction what a session of one's own is opened with.
+    pub(crate) fn set_local(&self) -> &str {
+        &self.set_local
     }
 
     /// Opens a session.

@@ -62,7 +62,7 @@ pub(super) fn set_local(settings: &[(String, String)]) -> String {
     let quoted = |value: &str| value.replace('\'', "''");
     let set = |(name, value): &(String, String)| format!("set_config('{name}', '{}', true)", quoted(value));
     let all: Vec<String> = settings.iter().map(set).collect();
-    if all.is_empty() { String::new() } else { format!("; SELECT {}", all.join(", ")) }
+    if all.is_empty() { String::new() } else { format!("SELECT {}", all.join(", ")) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! All SQL on a real PostgreSQL, and the way of users' records from a real Kafka.
 
 mod crashes;
+mod databases;
 mod durability;
 mod messages;
 mod migrations;

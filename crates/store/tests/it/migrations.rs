@@ -4,7 +4,8 @@ use diesel::QueryDsl;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 use store::Database;
-use store::migrations::{MIGRATIONS, SchemaState, migrate, schema_state};
+use store::migrations::{MIGRATIONS, migrate};
+use store::readiness::{DatabaseState, look};
 use store::schema::{batches, dead_letters, messages, processed_stamps, stamp_states, stored_messages};
 use test_support::TestDatabase;
 
@@ -53,18 +54,18 @@ async fn a_second_migration_finds_nothing_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_schema_is_told_from_a_usable_one_and_a_newer_one_is_fine() {
     let empty = TestDatabase::empty().await;
-    let state = schema_state(&empty.pool()).await.expect("the database answers");
-    assert!(matches!(state, SchemaState::Outdated { .. }), "{state:?}");
+    let state = look(&empty.pool()).await.expect("the database answers");
+    assert!(matches!(state, DatabaseState::Outdated { .. }), "{state:?}");
 
     let database = TestDatabase::new().await;
-    assert_eq!(schema_state(&database.pool()).await.expect("the database answers"), SchemaState::Usable);
+    assert_eq!(look(&database.pool()).await.expect("the database answers"), DatabaseState::Usable);
     database.run("INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000000')").await;
-    assert_eq!(schema_state(&database.pool()).await.expect("the database answers"), SchemaState::Usable);
+    assert_eq!(look(&database.pool()).await.expect("the database answers"), DatabaseState::Usable);
     database
         .run("DELETE FROM __diesel_schema_migrations WHERE version = (SELECT min(version) FROM __diesel_schema_migrations)")
         .await;
-    let state = schema_state(&database.pool()).await.expect("the database answers");
-    assert!(matches!(state, SchemaState::Outdated { .. }), "{state:?}");
+    let state = look(&database.pool()).await.expect("the database answers");
+    assert!(matches!(state, DatabaseState::Outdated { .. }), "{state:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
