@@ -119,7 +119,8 @@ impl Database {
         F: for<'c> FnOnce(&'c mut Session) -> BoxFuture<'c, Result<T, DatabaseError>>,
     {
         let deadline = Instant::now() + QUESTION_LIMIT;
-        let session = self.session(deadline).await?;
+        // The rest is the question's. A connection that was opened in longer than that is for the next one who asks.
+        let session = self.session(deadline - QUESTION_LIMIT / 2).await?;
         self.finish(session, deadline, question).await
     }
 

@@ -92,6 +92,11 @@ impl DatabaseError {
         self.state() == Some("25006")
     }
 
+    /// Tells whether the server knows no table of that name.
+    pub(crate) fn is_missing_table(&self) -> bool {
+        self.state() == Some("42P01")
+    }
+
     /// Tells whether it takes a person to mend what the server complains of.
     pub(crate) fn asks_for_a_person(&self) -> bool {
         self.state().is_some_and(asks_for_a_person)

@@ -77,23 +77,27 @@ pub async fn look(database: &Database) -> Result<DatabaseState, DatabaseError> {
     database
         .ask(|session| {
             Box::pin(async move {
-                let sql = "
-                    SELECT current_setting('server_encoding'), current_setting('transaction_read_only')::bool,
-                        to_regclass('__diesel_schema_migrations') IS NOT NULL";
-                let row = session.query_one(sql, &[]).await?;
-                let (encoding, is_read_only, is_migrated) =
-                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-                let applied = if is_migrated {
-                    let rows =
-                        session.query("SELECT version::text FROM __diesel_schema_migrations", &[]).await?;
-                    rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?
-                } else {
-                    Vec::new()
+                let row = match session.query_one(&question(APPLIED), &[]).await {
+                    Err(error) if error.is_missing_table() => {
+                        session.query_one(&question("'{}'"), &[]).await?
+                    }
+                    answer => answer?,
                 };
-                Ok(state(encoding, is_read_only, &applied))
+                let applied: Vec<String> = row.try_get(2)?;
+                Ok(state(row.try_get(0)?, row.try_get(1)?, &applied))
             })
         })
         .await
+}
+
+/// The versions of the migrations that have run.
+const APPLIED: &str = "ARRAY(SELECT version::text FROM __diesel_schema_migrations)";
+
+/// Returns the one question about a database: its encoding, whether it is read-only, and what `applied` selects.
+fn question(applied: &str) -> String {
+    format!(
+        "SELECT current_setting('server_encoding'), current_setting('transaction_read_only')::bool, {applied}::text[]"
+    )
 }
 
 fn state(encoding: String, is_read_only: bool, applied: &[String]) -> DatabaseState {

@@ -1,5 +1,7 @@
 //! PostgreSQL servers of one's own.
 
+use tokio_postgres::NoTls;
+
 use crate::servers::{Directory, Server, free_port, program, run_to_end};
 
 /// A PostgreSQL whose superuser is `postgres`, with the password `postgres`.
@@ -89,6 +91,26 @@ impl OwnPostgres {
         let mut standby = Self { port, arguments, server: None, directory };
         standby.start_until("ready to accept read-only connections").await;
         standby
+    }
+
+    /// Runs a statement on one of the server's databases.
+    pub async fn run(&self, database: &str, sql: &str) {
+        let url = self.url(database);
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server answers");
+        let driven = tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        driven.abort();
+    }
+
+    /// Makes a standby take writes.
+    pub fn promote(&self) {
+        let mut promote = program("pg_ctl");
+        run_to_end(promote.args(["promote", "-w", "-D", &self.directory.path("data")]), &self.directory);
+    }
+
+    /// Stops the server as an operator does: what runs is broken off, and all that is committed is written.
+    pub fn stop(&mut self) {
+        self.server = None;
     }
 
     /// Returns the port on which the server listens.

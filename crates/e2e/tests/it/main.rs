@@ -4,6 +4,7 @@ mod backlog;
 mod clocks;
 mod commands;
 mod crashes;
+mod databases;
 mod intake;
 mod load;
 mod losses;

@@ -5,11 +5,11 @@ use e2e::world::World;
 use serde_json::Value;
 use test_support::eventually;
 
-const SECRET: (&str, &str) = ("JWT_SECRET", "a secret of the tests, and of nobody else");
-const USER: &str = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11";
+pub(crate) const SECRET: (&str, &str) = ("JWT_SECRET", "a secret of the tests, and of nobody else");
+pub(crate) const USER: &str = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11";
 const PARTNER: &str = "0b9f6c1e-52d4-4c0e-8a55-7e3c1d2f4b60";
 
-fn token(user: &str, scope: &[&str]) -> String {
+pub(crate) fn token(user: &str, scope: &[&str]) -> String {
     let printed = command("stamp-api", &[SECRET]).args(["token", "--user", user]).args(scope).output();
     let printed = printed.expect("the program can be run");
     assert!(printed.status.success(), "{printed:?}");

@@ -41,7 +41,7 @@ async fn over_a_slow_link_a_query_takes_a_round_trip_and_without_delay_less() {
     assert!(undelayed < ROUND_TRIP, "{undelayed:?}");
 }
 
-// Break: let `pass` in proxy.rs sleep before it reads on.
+// Break: let `pass` in proxy.rs wait until what it has read is due.
 #[tokio::test]
 async fn over_a_slow_link_requests_that_do_not_wait_for_each_other_take_one_round_trip_together() {
     let (_database, _proxy, client, _) = slow().await;
