@@ -34,7 +34,7 @@ impl DatabaseSettings {
         })?;
         Ok(Self {
             url: Secret::new(url),
-            pool_size: number("DATABASE_POOL_SIZE", raw.database_pool_size, 10, 2..=1_000)?,
+            pool_size: number("DATABASE_POOL_SIZE", raw.database_pool_size, 10, 4..=1_000)?,
         })
     }
 }
