@@ -86,7 +86,7 @@ fn every_reason_of_dead_letters_stands_in_the_table_of_reasons() {
 #[test]
 fn every_room_stands_on_the_map_and_nothing_else_does() {
     let mut rooms: BTreeSet<String> =
-        ["deploy/docker", "deploy/stack", "docs", "migrations"].map(str::to_owned).into();
+        ["deploy/docker", "deploy/postgres", "deploy/stack", "docs", "migrations"].map(str::to_owned).into();
     for name in crates() {
         rooms.insert(format!("crates/{name}"));
         let folders = sources(&name).into_iter().filter_map(|path| path.parent().map(Path::to_owned));
