@@ -1,7 +1,7 @@
 //! A database, a topic, and the services on them.
 
 use serde_json::Value;
-use test_support::{TestDatabase, TestTopic, eventually, stack};
+use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 
 use crate::process::Process;
 
@@ -28,13 +28,16 @@ impl World {
         self.topic.name()
     }
 
-    /// Starts one of the services with further variables.
+    /// Starts one of the services with further variables. It connects to the database with a role that may do what the
+    /// service needs and no more.
     pub fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
         // A listener reads the topics of all tests' users; in a group of all tests, a user's messages would end in any
         // of their databases.
         let messages = format!("messages-{}", self.topic.name());
+        let role = if program == "stamp-api" { Role::Api } else { Role::Listener };
+        let database = self.database.url_as(role);
         let own = [
-            ("DATABASE_URL", self.database.url()),
+            ("DATABASE_URL", database.as_str()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
             ("KAFKA_GROUP_ID", self.group()),

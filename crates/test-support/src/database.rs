@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 
 use platform::settings::Secret;
 use store::migrations;
@@ -21,11 +22,50 @@ pub struct TestDatabase {
     client: Client,
 }
 
+/// A role of [`roles_sql`] with which a program or a person connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The role of `stamp-api migrate`.
+    Migrator,
+    /// The role of `stamp-api serve`.
+    Api,
+    /// The role of `queue-listener`.
+    Listener,
+    /// The role of whoever reads only.
+    Reader,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Migrator, Self::Api, Self::Listener, Self::Reader];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Migrator => "migrator",
+            Self::Api => "api",
+            Self::Listener => "listener",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+/// The password of the roles that tests log in with: the server listens on this machine alone.
+const PASSWORD: &str = "test";
+
+/// Returns what an administrator runs to make the roles.
+pub fn roles_sql() -> String {
+    std::fs::read_to_string(roles_file()).expect("the roles")
+}
+
+fn roles_file() -> PathBuf {
+    workspace().join("deploy/postgres/roles.sql")
+}
+
 /// The lock under which the template is made, so that test processes that start together make it once.
 const TEMPLATE_LOCK: i64 = 0x7465_7374;
 
 impl TestDatabase {
-    /// Makes a database with all migrations applied.
+    /// Makes a database with all migrations applied and the rights of the roles given.
     pub async fn new() -> Self {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let template = TEMPLATE.get_or_init(make_template).await;
@@ -60,14 +100,32 @@ impl TestDatabase {
         &self.name
     }
 
-    /// Returns the database's `DATABASE_URL`.
+    /// Returns the database's `DATABASE_URL`, with the role that owns everything in it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Returns the database's `DATABASE_URL` for a role.
+    pub fn url_as(&self, role: Role) -> String {
+        let mut url = url::Url::parse(&self.url).expect("it was made here");
+        url.set_username(&format!("test_{}", role.name())).expect("it has a host");
+        url.set_password(Some(PASSWORD)).expect("it has a host");
+        url.into()
     }
 
     /// Opens a further connection, for a transaction that stays open.
     pub async fn connect(&self) -> Client {
         connect(&self.url).await
+    }
+
+    /// Opens a connection of a role.
+    pub async fn connect_as(&self, role: Role) -> Client {
+        connect(&self.url_as(role)).await
+    }
+
+    /// Opens a connection of somebody who may do everything.
+    pub async fn connect_as_admin(&self) -> Client {
+        connect(&at(&stack().database_admin_url, &self.name)).await
     }
 
     /// Returns settings for a pool on the database.
@@ -131,14 +189,19 @@ async fn connect(url: &str) -> Client {
 }
 
 fn url_of(database: &str) -> String {
-    let mut url = url::Url::parse(&stack().database_url).expect("the stack prints a URL");
+    at(&stack().database_url, database)
+}
+
+/// Returns the URL of another database of a server.
+fn at(url: &str, database: &str) -> String {
+    let mut url = url::Url::parse(url).expect("the stack prints a URL");
     url.set_path(database);
     url.into()
 }
 
-/// Makes the template for this state of the migrations, if nobody has.
+/// Makes the template for this state of the migrations and roles, if nobody has.
 async fn make_template() -> String {
-    let name = format!("template_{:016x}", hash_of_migrations());
+    let name = format!("template_{:016x}", hash_of_template());
     let server = connect(&stack().database_url).await;
     server.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]).await.expect("the template's lock");
     let exists = server
@@ -160,6 +223,7 @@ async fn make_template() -> String {
             runtime.block_on(migrations::migrate(&settings)).map_err(|error| format!("{error:#}"))
         });
         migrated.join().expect("the migration does not panic").expect("the migrations apply");
+        make_roles(&name).await;
         server
             .batch_execute(&format!("ALTER DATABASE {name} IS_TEMPLATE true"))
             .await
@@ -169,17 +233,37 @@ async fn make_template() -> String {
     name
 }
 
-fn hash_of_migrations() -> u64 {
+/// Gives the roles their rights in the template, and makes those that can log in. Roles belong to all databases of the
+/// server. The owner of the tests is a member of them all, so that it sees and ends their sessions.
+async fn make_roles(template: &str) {
+    let server = connect(&at(&stack().database_admin_url, template)).await;
+    server.batch_execute(&roles_sql()).await.expect("the roles have their rights");
+    let owner = url::Url::parse(&stack().database_url).expect("the stack prints a URL").username().to_owned();
+    for name in Role::ALL.map(Role::name) {
+        let made = format!(
+            "DO $$ BEGIN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'test_{name}') THEN
+                    CREATE ROLE test_{name} LOGIN PASSWORD '{PASSWORD}' IN ROLE stamp_{name};
+                    GRANT test_{name} TO {owner};
+                END IF;
+            END $$"
+        );
+        server.batch_execute(&made).await.expect("a role that can log in");
+    }
+}
+
+fn hash_of_template() -> u64 {
     let mut files: Vec<_> = std::fs::read_dir(workspace().join("migrations"))
         .expect("the migrations")
         .map(|entry| entry.expect("an entry").path().join("up.sql"))
         .filter(|file| file.exists())
         .collect();
     files.sort();
+    files.push(roles_file());
     let mut hasher = DefaultHasher::new();
     for file in files {
         file.hash(&mut hasher);
-        std::fs::read(&file).expect("a migration").hash(&mut hasher);
+        std::fs::read(&file).expect("a file that the template is made of").hash(&mut hasher);
     }
     hasher.finish()
 }

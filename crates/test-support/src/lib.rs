@@ -16,7 +16,7 @@ pub mod stack;
 pub mod tls;
 pub mod topic;
 
-pub use database::TestDatabase;
+pub use database::{Role, TestDatabase};
 pub use host_clock::HostClock;
 pub use patience::eventually;
 pub use pooler::PgBouncer;

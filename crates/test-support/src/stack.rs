@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub struct Stack {
     /// A `DATABASE_URL` with a role that may create databases.
     pub database_url: String,
+    /// A `DATABASE_URL` with a role that may do everything.
+    pub database_admin_url: String,
     /// Kafka's address.
     pub kafka_bootstrap_servers: String,
     /// A second address of the same broker, which leads its clients to `kafka_proxy_address`.
@@ -43,6 +45,7 @@ pub fn stack() -> &'static Stack {
         };
         Stack {
             database_url: variable("DATABASE_URL"),
+            database_admin_url: variable("DATABASE_ADMIN_URL"),
             kafka_bootstrap_servers: variable("KAFKA_BOOTSTRAP_SERVERS"),
             kafka_proxied_listener: variable("KAFKA_PROXIED_LISTENER"),
             kafka_proxy_address: variable("KAFKA_PROXY_ADDRESS"),

@@ -10,6 +10,12 @@ postgres_port() {
 
 database_url() { echo "postgres://stamp:$(secret postgres)@127.0.0.1:$(postgres_port)/stamp"; }
 
+# Tests make roles, which the role of the services may not.
+database_admin_env() {
+  [ "$name" = test ] || return 0
+  echo "DATABASE_ADMIN_URL=postgres://postgres:$(secret postgres-superuser)@127.0.0.1:$(postgres_port)/postgres"
+}
+
 # Ends unless PostgreSQL can be started.
 prepare_postgres() {
   want_port 127.0.0.1 "$(postgres_port)" "PostgreSQL of the $name stack" "$(port_variable POSTGRES)"

@@ -7,7 +7,7 @@ use platform::settings::Environment;
 use platform::shutdown::CancellationToken;
 use queue_listener::app::{self, RunningListener};
 use queue_listener::settings::ListenerSettings;
-use test_support::{TestDatabase, TestTopic, eventually, stack};
+use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 
 /// A tolerance in minutes that is longer than any test runs.
 pub(crate) const LONG: i32 = 1_000;
@@ -47,8 +47,9 @@ impl World {
 
     /// Starts a listener with further variables.
     pub(crate) fn listen(&self, variables: &[(&str, &str)]) -> Listener {
+        let database = self.database.url_as(Role::Listener);
         let own = [
-            ("DATABASE_URL", self.database.url()),
+            ("DATABASE_URL", database.as_str()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
             ("KAFKA_GROUP_ID", self.group()),
@@ -68,7 +69,7 @@ impl World {
         command
             .arg("dlq")
             .args(arguments.split_whitespace())
-            .env("DATABASE_URL", self.database.url())
+            .env("DATABASE_URL", self.database.url_as(Role::Listener))
             .env("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -8,7 +8,7 @@ use platform::shutdown::CancellationToken;
 use serde_json::Value;
 use stamp_api::app::{self, RunningApi};
 use stamp_api::settings::ApiSettings;
-use test_support::{TestDatabase, TestTopic, eventually, stack};
+use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -39,8 +39,9 @@ impl World {
 
     /// Starts an API with further variables, ready or not.
     pub(crate) fn start(&self, variables: &[(&str, &str)]) -> Api {
+        let database = self.database.url_as(Role::Api);
         let own = [
-            ("DATABASE_URL", self.database.url()),
+            ("DATABASE_URL", database.as_str()),
             ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers),
             ("STAMP_TOPIC", self.topic.name()),
             ("HTTP_ADDR", "127.0.0.1:0"),
