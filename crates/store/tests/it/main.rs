@@ -6,6 +6,7 @@ mod durability;
 mod messages;
 mod migrations;
 mod replays;
+mod roles;
 mod stamps;
 mod tls;
 mod values;
