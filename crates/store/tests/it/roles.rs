@@ -9,6 +9,7 @@ use store::migrations::{MIGRATIONS, migrate};
 use store::settings::DatabaseSettings;
 use test_support::database::roles_sql;
 use test_support::{Role, TestDatabase};
+use tokio_postgres::error::SqlState;
 
 /// What only `stamp-api migrate` may do.
 const SCHEMA: &[&str] = &[
@@ -95,7 +96,7 @@ async fn what_a_role_does_not_need_it_may_not_do() {
         let client = database.connect_as(role).await;
         for sql in refused.concat() {
             let error = client.batch_execute(sql).await.expect_err(sql);
-            let code = error.code().map(|state| state.code());
+            let code = error.code().map(SqlState::code);
             assert_eq!(code, Some("42501"), "{role:?}: {sql}: {error:?}");
         }
     }
