@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use futures_util::future::BoxFuture;
 use platform::settings::{InvalidSetting, Secret};
+use rand::seq::SliceRandom;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::LoadBalanceHosts;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::NoTls;
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
@@ -32,15 +36,19 @@ const SETTINGS: &[(&str, &str)] = &[
     ("plan_cache_mode", "force_custom_plan"),
 ];
 
+/// How long a host may take that is followed by another one. `connect_timeout` ends with the TCP connection, which a
+/// server that hangs still takes.
+const HOST_LIMIT: Duration = Duration::from_secs(5);
+
 /// A setting that only our own sessions have: one that lacks it was opened by a pooler.
 const MARK: &str = "stamp_service.session";
 
 /// A server to connect to, and how.
 pub(crate) struct Target {
-    /// How a session of one's own is opened.
-    direct: Config,
-    /// How a pooler is reached, which takes no `options`.
-    pooler: Config,
+    /// How each host is connected to, one after the other.
+    hosts: Vec<Config>,
+    /// What a session of one's own is opened with; a pooler takes none of it.
+    options: String,
     tls: Option<MakeRustlsConnect>,
     /// What sets in a transaction what a session of one's own is opened with.
     set_local: String,
@@ -68,7 +76,7 @@ impl Target {
 
     fn with(url: &Secret, application_name: &str, settings: &[(&str, &str)]) -> Result<Self, InvalidSetting> {
         let invalid = |why: &dyn std::fmt::Display| InvalidSetting::secret("DATABASE_URL", why);
-        let DatabaseUrl { config, options: asked, check, root_certificates, pgbouncer } =
+        let DatabaseUrl { mut hosts, options: asked, check, root_certificates, pgbouncer } =
             DatabaseUrl::parse(url)?;
         let tls = check.map(|check| tls::connector(check, root_certificates.as_deref())).transpose();
         let tls = tls.map_err(|error| invalid(&error))?;
@@ -76,17 +84,15 @@ impl Target {
         let ours = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let mark = (MARK.to_owned(), "own".to_owned());
         let all: Vec<_> = ours.chain(theirs).collect();
-        let mut pooler = config;
-        if pooler.get_application_name().is_none() {
-            pooler.application_name(application_name);
+        for host in hosts.iter_mut().filter(|host| host.get_application_name().is_none()) {
+            host.application_name(application_name);
         }
-        let mut direct = pooler.clone();
         let isolation = ("default_transaction_isolation".to_owned(), "read committed".to_owned());
-        direct.options(options::write(all.iter().chain([&isolation, &mark])));
+        let options = options::write(all.iter().chain([&isolation, &mark]));
         let set_local = options::set_local(&all);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {set_local}");
         let (is_pooled, trouble) = (AtomicBool::new(pgbouncer), Trouble::default());
-        Ok(Self { direct, pooler, tls, set_local, begin, is_pooled, trouble })
+        Ok(Self { hosts, options, tls, set_local, begin, is_pooled, trouble })
     }
 
     /// Tells whether a pooler stands between, which hands each transaction to another session.
@@ -114,13 +120,31 @@ impl Target {
         &self.set_local
     }
 
-    /// Opens a session.
+    /// Opens a session with the first host that gives one.
     ///
     /// # Errors
-    /// Whatever keeps it from being opened.
+    /// Whatever keeps the last host from opening one.
     pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        let mut order: Vec<&Config> = self.hosts.iter().collect();
+        if order[0].get_load_balance_hosts() == LoadBalanceHosts::Random {
+            order.shuffle(&mut rand::rng());
+        }
+        let mut hosts = order.into_iter();
+        let last = hosts.next_back().unwrap_or_else(|| unreachable!("a URL names a host"));
+        for host in hosts {
+            let why = match timeout(HOST_LIMIT, self.open_on(host)).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(error)) => error.to_string(),
+                Err(elapsed) => elapsed.to_string(),
+            };
+            tracing::debug!(host = ?host.get_hosts(), why, "no session; trying the next host");
+        }
+        self.open_on(last).await
+    }
+
+    async fn open_on(&self, host: &Config) -> Result<(Client, JoinHandle<()>), Error> {
         if !self.is_pooled() {
-            match self.connect(&self.direct).await {
+            match self.connect(host.clone().options(&self.options)).await {
                 Ok((client, task)) => {
                     if !is_own(&client).await? {
                         self.found_pooler("it drops the settings of a session");
@@ -133,7 +157,7 @@ impl Target {
                 Err(error) => return Err(error),
             }
         }
-        self.connect(&self.pooler).await
+        self.connect(host).await
     }
 
     async fn connect(&self, config: &Config) -> Result<(Client, JoinHandle<()>), Error> {

@@ -13,8 +13,13 @@ fn parsed(url: &str) -> Result<DatabaseUrl, InvalidSetting> {
     DatabaseUrl::parse(&Secret::new(url))
 }
 
+fn hosts(url: &str) -> Vec<Config> {
+    parsed(url).unwrap_or_else(|error| panic!("{url}: {error}")).hosts
+}
+
+/// Returns how the last host is connected to.
 fn config(url: &str) -> Config {
-    parsed(url).unwrap_or_else(|error| panic!("{url}: {error}")).config
+    hosts(url).pop().expect("a host")
 }
 
 fn tcp(name: &str) -> Host {
@@ -41,15 +46,26 @@ fn hosts_and_ports_stand_before_the_path_or_among_the_parameters() {
         ("postgres://u@a:1,b:2/d", vec![tcp("a"), tcp("b")], vec![1, 2]),
         ("postgres://u@a,b:2/d", vec![tcp("a"), tcp("b")], vec![5432, 2]),
         ("postgres://u@[::1]:7/d", vec![tcp("::1")], vec![7]),
-        ("postgres://u@a:1/d?host=b,c&port=3", vec![tcp("b"), tcp("c")], vec![3]),
+        ("postgres://u@a:1/d?host=b,c&port=3", vec![tcp("b"), tcp("c")], vec![3, 3]),
         ("postgres://u@a/d?port=6432", vec![tcp("a")], vec![6432]),
         ("postgres:///d?host=/run/pg", vec![Host::Unix("/run/pg".into())], vec![]),
         ("postgres://u@%2Frun%2Fpg:7/d", vec![Host::Unix("/run/pg".into())], vec![7]),
         ("postgres://u@/d?hostaddr=127.0.0.1", vec![tcp("127.0.0.1")], vec![]),
     ] {
-        let config = config(url);
-        assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &ports[..]), "{url}");
+        let each = self::hosts(url);
+        let seen: Vec<_> = each.iter().flat_map(Config::get_hosts).cloned().collect();
+        let seen_ports: Vec<_> = each.iter().flat_map(Config::get_ports).copied().collect();
+        assert_eq!((seen, seen_ports), (hosts, ports), "{url}");
     }
+    let addresses = hosts("postgres://u@a,b/d?hostaddr=127.0.0.1,127.0.0.2");
+    let addresses: Vec<_> =
+        addresses.iter().flat_map(Config::get_hostaddrs).map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1", "127.0.0.2"]);
+    let mixed: Vec<_> = hosts("postgres://u@a/d?host=/s,b&sslmode=require");
+    assert_eq!(
+        mixed.iter().map(Config::get_ssl_mode).collect::<Vec<_>>(),
+        [SslMode::Disable, SslMode::Require]
+    );
     let cloud = config("postgres://u@/d?host=%2Fcloudsql%2Fa%3Ab%3Ac");
     assert_eq!(cloud.get_hosts(), [Host::Unix("/cloudsql/a:b:c".into())]);
 }
@@ -101,7 +117,6 @@ fn what_can_t_be_honoured_is_named_and_no_value_is_shown() {
         ("u:canary@a,b,c/d?port=1,2", "2 ports for 3 hosts"),
         ("u:canary@a,b/d?hostaddr=127.0.0.1", "1 addresses for 2 hosts"),
         ("u:canary@h/d?hostaddr=canary", "hostaddr"),
-        ("u:canary@a/d?host=/s,b&sslmode=require", "socket directory"),
         ("u:ca?nary@h/d", "%3F"),
         ("u:ca/nary@h/d", "%2F"),
         ("u:ca@nary@h/d", "%40"),

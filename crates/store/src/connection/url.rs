@@ -19,7 +19,6 @@ const HANDED_ON: &[&str] = &[
     "user",
     "password",
     "dbname",
-    "hostaddr",
     "application_name",
     "sslnegotiation",
     "connect_timeout",
@@ -33,15 +32,15 @@ const HANDED_ON: &[&str] = &[
 
 /// What else a URL may hold.
 const UNDERSTOOD: &str =
-    "host, port, options, keepalives_count, tcp_user_timeout, sslmode, sslrootcert, pgbouncer";
+    "host, hostaddr, port, options, keepalives_count, tcp_user_timeout, sslmode, sslrootcert, pgbouncer";
 
 const ACCEPTED: &str = "postgres://user:password@host:port/database?parameter=value";
 
 /// What a `DATABASE_URL` says.
 #[derive(Debug)]
 pub(super) struct DatabaseUrl {
-    /// Hosts, user, database and timeouts, without `options`.
-    pub(super) config: Config,
+    /// How each host is connected to, in the order of the URL, without `options`.
+    pub(super) hosts: Vec<Config>,
     /// What a session is opened with, as the URL has it.
     pub(super) options: String,
     /// What is checked of a server's certificate; `None` where no TLS is used.
@@ -76,13 +75,42 @@ fn parse(url: &str) -> Result<DatabaseUrl, String> {
     }
     let parameters = Parameters::parse(query, hosts)?;
     let user = if credentials.is_empty() { String::new() } else { format!("{credentials}@") };
-    let plain = format!("postgres://{user}/{database}?{}", parameters.handed_on.join("&"));
-    let mut config = Config::from_str(&plain).map_err(|error| said(&error))?;
-    number_of_hosts_fits(&mut config)?;
+    let read = |parameters: &[String]| {
+        let plain = format!("postgres://{user}/{database}?{}", parameters.join("&"));
+        Config::from_str(&plain).map_err(|error| said(&error))
+    };
+    let (mut places, mut config) = (read(&parameters.places)?, read(&parameters.handed_on)?);
+    number_of_hosts_fits(&mut places)?;
     parameters.set_times(&mut config)?;
-    let check = parameters.set_tls(&mut config)?;
+    let check = parameters.set_tls(&mut config)?.filter(|_| !places.get_hosts().iter().all(is_socket));
+    let hosts = each_host(&places, &config);
     let Parameters { options, root_certificates, pgbouncer, .. } = parameters;
-    Ok(DatabaseUrl { config, options, check, root_certificates, pgbouncer })
+    Ok(DatabaseUrl { hosts, options, check, root_certificates, pgbouncer })
+}
+
+/// Returns how each of some places is connected to.
+fn each_host(places: &Config, config: &Config) -> Vec<Config> {
+    let (addresses, ports) = (places.get_hostaddrs(), places.get_ports());
+    let of = |(index, host): (usize, &Host)| {
+        let mut one = config.clone();
+        match host {
+            Host::Tcp(name) => one.host(name),
+            // As libpq does: there is no TLS over a socket of the same machine.
+            Host::Unix(directory) => one.host_path(directory).ssl_mode(SslMode::Disable),
+        };
+        if let Some(address) = addresses.get(index) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(index).or(ports.first()) {
+            one.port(*port);
+        }
+        one
+    };
+    places.get_hosts().iter().enumerate().map(of).collect()
+}
+
+fn is_socket(host: &Host) -> bool {
+    matches!(host, Host::Unix(_))
 }
 
 /// Splits at the first of a character, which may be missing.
@@ -100,6 +128,8 @@ fn said(error: &tokio_postgres::Error) -> String {
 struct Parameters {
     /// What `tokio-postgres` reads, each as `name=value`, percent-encoded as it came.
     handed_on: Vec<String>,
+    /// Hosts, their addresses and ports, in the same form.
+    places: Vec<String>,
     options: String,
     keepalives_count: Option<String>,
     tcp_user_timeout: Option<String>,
@@ -118,6 +148,10 @@ impl Parameters {
             match &*name {
                 "host" => hosts = decoded(value)?.split(',').map(encoded).collect(),
                 "port" => ports = decoded(value)?,
+                "hostaddr" => {
+                    decoded(value)?;
+                    this.places.push(format!("hostaddr={value}"));
+                }
                 "options" => this.options = decoded(value).map_err(|why| format!("options: {why}"))?,
                 "keepalives_count" => this.keepalives_count = Some(decoded(value)?),
                 "tcp_user_timeout" => this.tcp_user_timeout = Some(decoded(value)?),
@@ -139,9 +173,9 @@ impl Parameters {
             }
         }
         let hosts = hosts.iter().filter(|host| !host.is_empty());
-        this.handed_on.extend(hosts.map(|host| format!("host={host}")));
+        this.places.extend(hosts.map(|host| format!("host={host}")));
         if !ports.is_empty() {
-            this.handed_on.push(format!("port={ports}"));
+            this.places.push(format!("port={ports}"));
         }
         Ok(this)
     }
@@ -172,7 +206,6 @@ impl Parameters {
 
     /// Sets whether TLS is used, and returns what is checked of a certificate.
     fn set_tls(&self, config: &mut Config) -> Result<Option<Check>, String> {
-        let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         let mode = self.ssl_mode.as_deref().unwrap_or("prefer");
         let (ssl_mode, check) = match (mode, &self.root_certificates) {
             ("disable", _) => (SslMode::Disable, None),
@@ -183,16 +216,6 @@ impl Parameters {
             ("verify-full", _) => (SslMode::Require, Some(Check::Host)),
             _ => return Err("sslmode is disable, prefer, require, verify-ca or verify-full".into()),
         };
-        // As libpq does: there is no TLS over a socket of the same machine.
-        if config.get_hosts().iter().all(is_socket) {
-            config.ssl_mode(SslMode::Disable);
-            return Ok(None);
-        }
-        if ssl_mode == SslMode::Require && config.get_hosts().iter().any(is_socket) {
-            return Err(format!(
-                "sslmode={mode} can't be honoured for a socket directory beside other hosts"
-            ));
-        }
         config.ssl_mode(ssl_mode);
         Ok(check)
     }

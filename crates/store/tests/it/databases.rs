@@ -69,6 +69,19 @@ async fn a_url_leads_to_the_first_of_several_hosts_that_can_be_written_to_and_to
     }
 }
 
+// Break: leave out the `timeout` of `open` in connection/open.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_takes_connections_and_says_nothing_holds_up_the_next_one_for_a_while_only() {
+    let database = TestDatabase::new().await;
+    let (link, hanging) = database.proxied().await;
+    link.freeze();
+    let hosts = [hanging.as_str(), database.url()].map(|url| url::Url::parse(url).expect("a URL"));
+    let ports = hosts.map(|host| host.port().expect("a port").to_string()).join(",");
+    let pool = pool(&format!("{hanging}?host=127.0.0.1,127.0.0.1&port={ports}"));
+    wait_for_database(&pool).await.expect("usable");
+    work(&pool, "next").await;
+}
+
 // Break: let `wait_for_database` in readiness.rs forget no idle connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_read_only_is_written_to_as_soon_as_it_can_be() {
