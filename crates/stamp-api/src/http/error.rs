@@ -77,6 +77,14 @@ pub enum ApiError {
     /// What is needed is away. Whether something was stored is not known.
     #[error("The service can't do this at the moment; try again.")]
     Unavailable(#[source] anyhow::Error),
+    /// Something is missing that no further try brings: a key, or a table, a column or a right of the database.
+    #[error("{detail} Trying again won't help before the service's operator acts.")]
+    OperatorNeeded {
+        /// What is missing, in one sentence for the client.
+        detail: &'static str,
+        /// What exactly is missing, for the log.
+        source: anyhow::Error,
+    },
     /// A mistake of ours.
     #[error("The service failed.")]
     Internal(#[source] anyhow::Error),
@@ -106,7 +114,7 @@ impl ResponseError for ApiError {
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::OperatorNeeded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -149,6 +157,11 @@ impl ResponseError for ApiError {
 }
 
 impl ApiError {
+    /// Returns what a client is told when the database refuses what the service may expect of it.
+    pub fn refused_by_database(source: anyhow::Error) -> Self {
+        Self::OperatorNeeded { detail: "The service's database lacks something that this needs.", source }
+    }
+
     fn fields(&self) -> FieldErrors {
         match self {
             Self::InvalidFields(errors) => errors.clone(),
@@ -180,7 +193,8 @@ impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
         match error.class() {
             ErrorClass::Transient => Self::Unavailable(error.into()),
-            ErrorClass::Data | ErrorClass::Fatal => Self::Internal(error.into()),
+            ErrorClass::Fatal => Self::refused_by_database(error.into()),
+            ErrorClass::Data => Self::Internal(error.into()),
         }
     }
 }
@@ -204,7 +218,9 @@ impl From<CheckError> for ApiError {
 /// Returns why a request failed, in one line for the log, if there is more to say than the client was told.
 pub fn cause(error: &actix_web::Error) -> Option<String> {
     match error.as_error::<ApiError>()? {
-        ApiError::Unavailable(source) | ApiError::Internal(source) => Some(format!("{source:#}")),
+        ApiError::Unavailable(source)
+        | ApiError::OperatorNeeded { source, .. }
+        | ApiError::Internal(source) => Some(format!("{source:#}")),
         _ => None,
     }
 }
@@ -258,6 +274,7 @@ mod tests {
             (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
             (ApiError::UnsupportedMediaType("Use JSON."), 415, None),
             (ApiError::Unavailable(anyhow!("canary")), 503, Some(("retry-after", "1"))),
+            (ApiError::refused_by_database(anyhow!("canary")), 503, None),
             (ApiError::Internal(anyhow!("canary")), 500, None),
         ];
         for (error, status, expected) in errors {
@@ -267,6 +284,7 @@ mod tests {
             assert_eq!(closes, matches!(status, 408 | 413), "{error:?}");
             let headers = response.headers();
             assert_eq!(headers.get("content-type").expect("a type"), PROBLEM_JSON);
+            assert_eq!(headers.contains_key("retry-after"), matches!(error, ApiError::Unavailable(_)));
             if let Some((name, value)) = expected {
                 assert_eq!(headers.get(name).expect(name), value);
             }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use domain::outbox::{Lane, OutboxEvent, OwnerId};
 use domain::stamp::Stamp;
-use store::Database;
 use store::clock::PostgresClock;
 use store::stamps::intake::{GroupCommit, Numbered, store};
+use store::{Database, ErrorClass};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -35,6 +35,9 @@ pub enum IntakeError {
     /// The stamp is not stored or, where an answer was lost, not known to be.
     #[error("the database does not answer in time")]
     Unavailable,
+    /// The stamp is not stored, and won't be before a person mends the database.
+    #[error("the database refuses stamps")]
+    Refused,
 }
 
 type Answer = Result<(), IntakeError>;
@@ -80,7 +83,7 @@ impl Intake {
     /// Stores a stamp with its place in the outbox.
     ///
     /// # Errors
-    /// If there is a stamp with this id, or the database is away or overloaded.
+    /// If there is a stamp with this id, or the database is away, overloaded or lacks something.
     pub async fn submit(&self, stamp: Stamp) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.requests.try_send(Submission { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
@@ -118,11 +121,14 @@ impl Committer {
         if rows.is_empty() {
             return;
         }
-        let Some((owner, accepted, rows)) = self.store(rows).await else {
-            for answer in waiting {
-                reply(answer, Err(IntakeError::Unavailable));
+        let (owner, accepted, rows) = match self.store(rows).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                for answer in waiting {
+                    reply(answer, Err(error));
+                }
+                return;
             }
-            return;
         };
         let mut stored = Vec::with_capacity(rows.len());
         let mut answers = Vec::with_capacity(rows.len());
@@ -141,10 +147,11 @@ impl Committer {
 
     /// Stores stamps under the lane's owner, or under a new one where that was retired by somebody else. The outbox
     /// is told of every outcome but the good one.
-    async fn store(&self, stamps: Vec<Stamp>) -> Option<(OwnerId, HashSet<i64>, Vec<Numbered>)> {
+    async fn store(&self, stamps: Vec<Stamp>) -> Result<(OwnerId, HashSet<i64>, Vec<Numbered>), IntakeError> {
         for _ in 0..2 {
             let numbered = self.outbox.number(self.lane, stamps.len());
-            let (owner, first) = tokio::time::timeout(OWNER_LIMIT, numbered).await.ok()?;
+            let numbered = tokio::time::timeout(OWNER_LIMIT, numbered).await;
+            let (owner, first) = numbered.map_err(|_elapsed| IntakeError::Unavailable)?;
             let rows: Vec<Numbered> = stamps
                 .iter()
                 .cloned()
@@ -154,7 +161,7 @@ impl Committer {
             match store(&self.database, owner.0, &rows).await {
                 Ok(GroupCommit::Committed { accepted, clock }) => {
                     self.clock.observe(clock);
-                    return Some((owner, accepted.into_iter().collect(), rows));
+                    return Ok((owner, accepted.into_iter().collect(), rows));
                 }
                 Ok(GroupCommit::OwnerRetired) => {
                     tracing::warn!(
@@ -170,11 +177,14 @@ impl Committer {
                     } else {
                         OutboxEvent::StoreUnanswered(owner)
                     });
-                    return None;
+                    return Err(match error.class() {
+                        ErrorClass::Fatal => IntakeError::Refused,
+                        ErrorClass::Transient | ErrorClass::Data => IntakeError::Unavailable,
+                    });
                 }
             }
         }
-        None
+        Err(IntakeError::Unavailable)
     }
 }
 

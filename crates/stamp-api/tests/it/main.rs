@@ -5,5 +5,6 @@ mod harness;
 mod http;
 mod log;
 mod messages;
+mod rights;
 mod stamps;
 mod tokens;

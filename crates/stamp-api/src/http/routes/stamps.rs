@@ -51,6 +51,7 @@ async fn create(
             .body(answer)),
         Err(IntakeError::Duplicate) => Err(ApiError::Duplicate { location }),
         Err(error @ IntakeError::Unavailable) => Err(ApiError::Unavailable(error.into())),
+        Err(error @ IntakeError::Refused) => Err(ApiError::refused_by_database(error.into())),
     }
 }
 

@@ -76,7 +76,7 @@ async fn while_kafka_is_away_sending_and_checking_are_503_in_time_and_nothing_is
     api.stop().await;
 }
 
-// Break: let `last_stored` in store's messages/rows.rs ask by `bulk` with `LIMIT` instead of `ask_bulk`, and let
+// Break: let `last_stored` in store's messages/rows.rs ask by `run` with `LIMIT` instead of `ask`, and let
 // `Worker::check` in messages/check.rs await it without `timeout_at`.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgresql_is_away_a_check_is_503_in_time_and_the_next_one_stores_what_it_did_not() {
