@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use test_support::{Proxy, TestDatabase};
+use test_support::{Proxy, TestDatabase, eventually};
 use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
@@ -43,18 +43,22 @@ async fn over_a_slow_link_a_query_takes_a_round_trip_and_without_delay_less() {
 
 // Break: let `pass` in proxy.rs wait until what it has read is due.
 #[tokio::test]
-async fn over_a_slow_link_requests_that_do_not_wait_for_each_other_take_one_round_trip_together() {
+async fn over_a_slow_link_each_of_many_requests_under_way_takes_one_round_trip() {
     let (_database, _proxy, client, _) = slow().await;
-    let pause = EACH_WAY / 15;
-    let queries = (0..15).map(|query| {
-        let client = &client;
-        async move {
-            tokio::time::sleep(pause * query).await;
-            client.simple_query("SELECT 1").await.expect("an answer");
-        }
-    });
-    let all = took(futures_util::future::join_all(queries)).await;
-    assert!((ROUND_TRIP..ROUND_TRIP * 4).contains(&all), "{all:?}");
+    // The slowest of some that set out one after the other, while others are under way.
+    let slowest = || async {
+        let queries = (0..15).map(|query| {
+            let client = &client;
+            async move {
+                tokio::time::sleep(EACH_WAY / 15 * query).await;
+                took(client.simple_query("SELECT 1")).await
+            }
+        });
+        futures_util::future::join_all(queries).await.into_iter().max().unwrap_or_default()
+    };
+    // A busy machine may be late for once.
+    let in_time = |slowest: &Duration| (ROUND_TRIP..ROUND_TRIP * 5 / 4).contains(slowest);
+    eventually("each takes a round trip and no more", slowest, in_time).await;
 }
 
 // Break: leave out the first wait of `connect` in proxy.rs.
