@@ -118,13 +118,16 @@ pub fn watch(database: Database, stop: CancellationToken) -> watch::Receiver<Dat
     let (seen, receiver) = watch::channel(DatabaseState::Away);
     tokio::spawn(async move {
         loop {
-            let state = look(&database).await.unwrap_or(DatabaseState::Away);
+            let (state, error) = match look(&database).await {
+                Ok(state) => (state, None),
+                Err(error) => (DatabaseState::Away, Some(error.to_string())),
+            };
             if state == DatabaseState::ReadOnly {
                 database.forget_idle();
             }
             let changed = seen.send_if_modified(|last| std::mem::replace(last, state.clone()) != state);
             match (changed, state.reason()) {
-                (true, Some(reason)) => tracing::warn!("{reason}"),
+                (true, Some(reason)) => tracing::warn!(error, "{reason}"),
                 (true, None) => tracing::info!("PostgreSQL can be written to"),
                 (false, _) => {}
             }
