@@ -31,7 +31,7 @@ async fn over_a_link_of_a_quarter_second_everything_is_taken_and_processed_once(
     world.every_stamp_is_in_one_batch(500).await;
 }
 
-// Break: let `finish` in database.rs put sessions back over which something failed.
+// Break: let `forget_idle` in database.rs forget nothing and `finish` put sessions back over which something failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_read_only_for_a_while_is_told_of_and_then_written_to_again() {
     let world = World::new().await;
@@ -112,7 +112,7 @@ async fn a_lock_on_messages_holds_up_no_stamp_and_a_lock_on_stamps_no_message() 
     assert_eq!((answered, held_up), (vec![200; 30], vec![503; 30]));
 }
 
-// Break: let `HANDED_ON` in url.rs lack `target_session_attrs`.
+// Break: let `hosts_and_ports` in connection/url.rs return the first host alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_takes_over_under_load_loses_nothing_that_was_answered() {
     let world = World::new().await;
