@@ -20,7 +20,8 @@ pub enum ErrorClass {
 pub enum DatabaseError {
     /// The server answered with an error, or the connection broke.
     #[error("{}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    // No source: what it would add is in the text already.
+    Postgres(tokio_postgres::Error),
     /// An answer was not what Diesel expects.
     #[error(transparent)]
     Diesel(diesel::result::Error),
@@ -38,6 +39,12 @@ fn describe(error: &tokio_postgres::Error) -> String {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
         None => std::error::Error::source(error)
             .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+    }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
     }
 }
 
