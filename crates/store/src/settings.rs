@@ -55,6 +55,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_connections_for_everybody_who_must_not_wait_for_others() {
+        let with = |size| settings(&[("DATABASE_URL", "postgres://u@h/d"), ("DATABASE_POOL_SIZE", size)]);
+        for (size, expected) in [("4", 4), ("1000", 1_000), ("", 10)] {
+            assert_eq!(with(size).expect(size).pool_size, expected);
+        }
+        for size in ["0", "3", "-1", "1001", "4.5", "many", "100000000000000000000"] {
+            let error = with(size).expect_err(size).to_string();
+            assert!(error.starts_with(&format!("DATABASE_POOL_SIZE={size:?}")), "{error}");
+        }
+    }
+
+    #[test]
     fn the_url_is_a_secret_and_never_shown() {
         let settings = settings(&[("DATABASE_URL", "postgres://u:canary@h/d")]).expect("a URL");
         assert_eq!(settings.url.expose(), "postgres://u:canary@h/d");
