@@ -222,7 +222,7 @@ fn with_log<'a>(command: &'a mut Command, log: &Path) -> &'a mut Command {
 
 /// Returns a port that nobody is on now. Port 0 would give one of those that the system hands to outgoing connections
 /// too, and another test's connection could have it before the server does.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = 20_000 + (Uuid::new_v4().as_u128() % 5_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

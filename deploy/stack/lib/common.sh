@@ -32,13 +32,14 @@ use_stack() {
   base=$root/.stack
   if [ -f "$base/location" ]; then
     read -r elsewhere <"$base/location" || true
+    # A temporary folder that vanished must not be handed to us by somebody else under the same name.
+    [ ! -L "$elsewhere" ] || die "$elsewhere, where the stacks are kept, is a link: remove $base/location to start afresh"
     if [ ! -d "$elsewhere" ]; then
       say "note: $elsewhere, where the stacks were kept, is gone; starting afresh"
       rm -f "$base/location"
     elif [ -O "$elsewhere" ]; then
       base=$elsewhere
     else
-      # A temporary folder that vanished must not be handed to us by somebody else under the same name.
       die "$elsewhere, where the stacks are kept, does not belong to '$(id -un)': run this as its owner, or remove $base/location to start afresh"
     fi
   fi
@@ -69,8 +70,6 @@ owner() {
   ls -ld "$@" | awk '{print $3}'
 }
 
-as_server() { "${as_user[@]}" "$@"; }
-
 # Makes this stack's folders; in a temporary folder where the servers' user can't reach the checkout.
 make_places() {
   local parent sub
@@ -87,11 +86,14 @@ make_places() {
   fi
   mkdir -p "$base/cache"
   chmod 755 "$base/cache"
-  for sub in "" /log /run /secrets /tmp /kafka /postgres; do
-    [ -d "$dir$sub" ] && continue
-    mkdir "$dir$sub"
-    chmod 700 "$dir$sub"
-    [ -z "$server_user" ] || chown "$server_user" "$dir$sub"
+  if [ ! -d "$dir" ]; then
+    mkdir "$dir"
+    chmod 700 "$dir"
+    [ -z "$server_user" ] || chown "$server_user" "$dir"
+  fi
+  for sub in log run secrets tmp kafka postgres; do
+    { as_server mkdir -p -m 700 "$dir/$sub" && as_server test -w "$dir/$sub"; } ||
+      die "${server_user:-$(id -un)}, who runs the servers, can't write to $dir/$sub: see whether it is a link, and whose it is"
   done
 }
 
@@ -119,15 +121,37 @@ lock_opened() {
   fi
 }
 
+# --- What the servers' user owns -------------------------------------------------------------------------
+# Root's own processes neither read nor write below $dir: a link there would lead them to a file of somebody else.
+
+as_server() { "${as_user[@]}" "$@"; }
+
+# keep FILE: what comes in, whole or not at all.
+# shellcheck disable=SC2016 # The inner shell expands these.
+keep() { as_server sh -c 'umask 077; rm -f "$0.new"; cat >"$0.new" && mv -f "$0.new" "$0"' "$1"; }
+
+# logged WHAT COMMAND…: its output goes to the end of log/WHAT.log.
+logged() {
+  local log=$dir/log/$1.log
+  shift
+  # shellcheck disable=SC2016 # The inner shell expands these.
+  as_server sh -c 'exec "$@" >>"$0" 2>&1' "$log" "$@"
+}
+
+# The log of the run before is kept as WHAT.log.1.
+rotate_log() {
+  # shellcheck disable=SC2016 # The inner shell expands these.
+  as_server sh -c 'rm -f "$0.1"; [ ! -e "$0" ] && [ ! -L "$0" ] || mv "$0" "$0.1"' "$dir/log/$1.log"
+}
+
 # secret NAME: prints it; made once, kept with the stack's data, readable by the servers' user only.
 secret() {
-  local file=$dir/secrets/$1
-  if [ ! -s "$file" ]; then
-    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$file.new")
-    [ -z "$server_user" ] || chown "$server_user" "$file.new"
-    mv "$file.new" "$file"
-  fi
-  cat "$file"
+  local file=$dir/secrets/$1 value
+  as_server test -s "$file" || head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' | keep "$file"
+  value=$(as_server cat "$file") || die "$file can't be read by ${server_user:-$(id -un)}, who runs the servers"
+  # It goes into NAME=value lines, which must not get a second name by it.
+  case $value in *[[:space:]]*) die "$file is no secret that this has made: it has more than one word" ;; esac
+  echo "$value"
 }
 
 # --- Daemons ---------------------------------------------------------------------------------------------
@@ -137,9 +161,9 @@ start_daemon() {
   local what=$1 detach=setsid
   shift
   rotate_log "$what"
-  rm -f "$dir/run/$what.pid"
+  as_server rm -f "$dir/run/$what.pid"
   (
-    exec </dev/null >>"$dir/log/$what.log" 2>&1
+    exec </dev/null >/dev/null 2>&1
     close_inherited
     # Without setsid (macOS): a process group of its own keeps Ctrl-C away, nohup the end of the terminal.
     has setsid || { set -m && detach="nohup"; }
@@ -147,8 +171,10 @@ start_daemon() {
     # shellcheck disable=SC2016 # The inner shell expands these.
     "${as_user[@]}" "$detach" sh -c '
       ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
-      echo $$ >"$0"
-      exec "$@"' "$dir/run/$what.pid" "$@" &
+      echo $$ >"$0" || exit
+      exec >>"$1" 2>&1
+      shift
+      exec "$@"' "$dir/run/$what.pid" "$dir/log/$what.log" "$@" &
   )
 }
 
@@ -162,17 +188,12 @@ close_inherited() {
   done
 }
 
-# The log of the run before is kept as WHAT.log.1.
-rotate_log() {
-  [ ! -f "$dir/log/$1.log" ] || mv -f "$dir/log/$1.log" "$dir/log/$1.log.1"
-}
-
 # pid_in FILE MARK: prints the pid in FILE's first line if that process has MARK in its command line; after a
 # crash or a restart of the machine the number may be anybody's.
 pid_in() {
   local pid=
-  [ ! -f "$1" ] || read -r pid <"$1" || true
-  [ -n "$pid" ] || return 1
+  pid=$(as_server sed 1q "$1" 2>/dev/null) || true
+  case $pid in '' | *[!0-9]*) return 1 ;; esac
   [[ $(command_line "$pid") == *"$2"* ]] && echo "$pid"
 }
 
@@ -193,7 +214,7 @@ await() {
   reason=$("$3" "$1") || give_up "$1" "$1 runs, but is not ready: ${reason:-no answer}"
 }
 
-ready_or_dead() { "$3" "$1" >/dev/null || { [ -f "$dir/run/$1.pid" ] && not "$4" "$1"; }; }
+ready_or_dead() { "$3" "$1" >/dev/null || { as_server test -f "$dir/run/$1.pid" && not "$4" "$1"; }; }
 
 # stop_daemon LABEL SIGNAL SECONDS LAST_SIGNAL RUNNING…: RUNNING prints the pid while it runs. The signal is
 # sent as the daemons' user, so a wrong pid can hurt nobody else.
@@ -211,7 +232,7 @@ stop_daemon() {
 
 # give_up WHAT MESSAGE: ends with the tail of WHAT's log, which is where the reason is.
 give_up() {
-  tail -n 20 "$dir/log/$1.log" >&2 2>/dev/null || true
+  as_server tail -n 20 "$dir/log/$1.log" >&2 2>/dev/null || true
   die "$2; the end of $dir/log/$1.log is above"
 }
 

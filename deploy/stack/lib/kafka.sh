@@ -6,7 +6,7 @@ kafka_pid() { pid_in "$dir/run/kafka.pid" "$dir/kafka/server.properties"; }
 # The port of the running broker, else the one it would get.
 kafka_port() {
   if kafka_pid >/dev/null; then
-    sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:\([0-9]*\).*|\1|p' "$dir/kafka/server.properties"
+    as_server sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:\([0-9]*\).*|\1|p' "$dir/kafka/server.properties"
   else
     own_port KAFKA 19092
   fi
@@ -17,8 +17,8 @@ controller_port() { own_port CONTROLLER 19093; }
 # The test stack's broker has a second way in, whose clients are led through a port where a test may run a proxy
 # and cut them off: it listens on the broker's port + 2 and says that it is on + 3. As NAME=value lines.
 kafka_proxy_env() {
-  sed -n -e 's|^listeners=.*,PROXIED://|KAFKA_PROXIED_LISTENER=|p' \
-    -e 's|^advertised.listeners=.*,PROXIED://|KAFKA_PROXY_ADDRESS=|p' "$dir/kafka/server.properties"
+  as_server sed -n -e 's|^listeners=.*,PROXIED://\([0-9.:]*\)$|KAFKA_PROXIED_LISTENER=\1|p' \
+    -e 's|^advertised.listeners=.*,PROXIED://\([0-9.:]*\)$|KAFKA_PROXY_ADDRESS=\1|p' "$dir/kafka/server.properties"
 }
 
 # Ends unless Kafka can be started.
@@ -51,11 +51,11 @@ start_kafka() {
   say "starting Kafka on 127.0.0.1:$(kafka_port)…"
   write_kafka_properties
   # meta.properties is written last: without it a first start was interrupted.
-  if [ ! -f "$dir/kafka/data/meta.properties" ]; then
-    rm -rf "$dir/kafka/data"
+  if ! as_server test -f "$dir/kafka/data/meta.properties"; then
+    as_server rm -rf "$dir/kafka/data"
     rotate_log kafka-format
-    as_server "$java" "${options[@]}" kafka.tools.StorageTool format --cluster-id "$(cluster_id)" \
-      --config "$dir/kafka/server.properties" >"$dir/log/kafka-format.log" 2>&1 ||
+    logged kafka-format "$java" "${options[@]}" kafka.tools.StorageTool format --cluster-id "$(cluster_id)" \
+      --config "$dir/kafka/server.properties" ||
       give_up kafka-format "Kafka's storage could not be formatted"
   fi
   # shellcheck disable=SC2086 # The heap is several words.
@@ -73,7 +73,7 @@ write_kafka_properties() {
     proxied=,PROXIED://127.0.0.1:$((port + 2))
     proxy=,PROXIED://127.0.0.1:$((port + 3))
   fi
-  cat "$here/kafka.properties" - >"$dir/kafka/server.properties" <<PROPERTIES
+  cat "$here/kafka.properties" - <<PROPERTIES | keep "$dir/kafka/server.properties"
 
 # Written by every start of the stack.
 controller.quorum.voters=1@127.0.0.1:$controller
@@ -87,7 +87,7 @@ await_kafka() { await kafka 120 kafka_is_up kafka_pid; }
 
 # Its port is open before it serves.
 kafka_is_up() {
-  kafka_pid >/dev/null && grep -q 'Kafka Server started' "$dir/log/kafka.log" && answers 127.0.0.1 "$(kafka_port)"
+  kafka_pid >/dev/null && as_server grep -q 'Kafka Server started' "$dir/log/kafka.log" && answers 127.0.0.1 "$(kafka_port)"
 }
 
 stop_kafka() { stop_daemon "Kafka of the $name stack" TERM 30 KILL kafka_pid; }

@@ -5,28 +5,36 @@ postgres_pid() { pid_in "$dir/postgres/data/postmaster.pid" "$dir/postgres/data"
 
 # The port of the running server (line 4 of its pid file), else the one it would get.
 postgres_port() {
-  if postgres_pid >/dev/null; then sed -n 4p "$dir/postgres/data/postmaster.pid"; else own_port POSTGRES 15432; fi
+  if postgres_pid >/dev/null; then as_server sed -n '4s/^\([0-9]*\)$/\1/p' "$dir/postgres/data/postmaster.pid"; else own_port POSTGRES 15432; fi
 }
 
-database_url() { echo "postgres://stamp:$(secret postgres)@127.0.0.1:$(postgres_port)/stamp"; }
+database_url() {
+  local password
+  password=$(secret postgres) || exit
+  echo "postgres://stamp:$password@127.0.0.1:$(postgres_port)/stamp"
+}
 
 # Tests make roles, which the role of the services may not.
 database_admin_env() {
+  local password
   [ "$name" = test ] || return 0
-  echo "DATABASE_ADMIN_URL=postgres://postgres:$(secret postgres-superuser)@127.0.0.1:$(postgres_port)/postgres"
+  password=$(secret postgres-superuser) || exit
+  echo "DATABASE_ADMIN_URL=postgres://postgres:$password@127.0.0.1:$(postgres_port)/postgres"
 }
 
 # Ends unless PostgreSQL can be started.
 prepare_postgres() {
   want_port 127.0.0.1 "$(postgres_port)" "PostgreSQL of the $name stack" "$(port_variable POSTGRES)"
   need_postgres
+  secret postgres >/dev/null
+  secret postgres-superuser >/dev/null
 }
 
 # Sets `postgres_bin`. Data stay with the major version that made them.
 need_postgres() {
   local asked=${STACK_POSTGRES_BIN:-} wanted='' fetchable='' candidate version best=0
   postgres_bin=
-  [ ! -f "$dir/postgres/data/PG_VERSION" ] || read -r wanted <"$dir/postgres/data/PG_VERSION"
+  wanted=$(as_server sed -n '1s/^\([0-9]*\)$/\1/p' "$dir/postgres/data/PG_VERSION" 2>/dev/null) || true
   while read -r candidate; do
     version=$(postgres_version "$candidate")
     if [ "$version" -gt "$best" ] && [ "$version" = "${wanted:-$version}" ]; then
@@ -69,42 +77,40 @@ postgres_version() {
 # The cluster is made beside its place and moved there, so an interrupted first start leaves none.
 make_cluster() {
   local new=$dir/postgres/new
-  [ ! -f "$dir/postgres/data/PG_VERSION" ] || return 0
+  ! as_server test -f "$dir/postgres/data/PG_VERSION" || return 0
   say "creating the database cluster (PostgreSQL $(postgres_version "$postgres_bin"))…"
-  rm -rf "$new"
+  as_server rm -rf "$new"
   rotate_log initdb
-  secret postgres-superuser >/dev/null
   # Single-user mode needs no psql, which the fetched binaries lack, and keeps the password off every command line.
   {
-    as_server "$postgres_bin/initdb" -D "$new" -U postgres --auth=scram-sha-256 --encoding=UTF8 --locale=C \
+    logged initdb "$postgres_bin/initdb" -D "$new" -U postgres --auth=scram-sha-256 --encoding=UTF8 --locale=C \
       --pwfile="$dir/secrets/postgres-superuser" &&
-      as_server "$postgres_bin/postgres" --single -D "$new" postgres <<SQL
+      logged initdb "$postgres_bin/postgres" --single -D "$new" postgres <<SQL
 CREATE ROLE stamp LOGIN CREATEDB PASSWORD '$(secret postgres)'
 CREATE DATABASE stamp OWNER stamp
 SQL
-  } >"$dir/log/initdb.log" 2>&1 || give_up initdb "the database cluster could not be made"
-  mv "$new" "$dir/postgres/data"
+  } || give_up initdb "the database cluster could not be made"
+  as_server mv "$new" "$dir/postgres/data"
 }
 
 # Without a socket file: its path could be longer than the system allows.
 start_postgres() {
-  local data=$dir/postgres/data port connections=200 tries=0 rest
+  local data=$dir/postgres/data port connections=200 tries=0
   [ "$name" != test ] || connections=400
   port=$(postgres_port)
   make_cluster
   # After a kill -9 or a restart of the machine the pid in that file may be a zombie's or another program's, and
   # PostgreSQL would refuse to start. A number that no process can have leaves it the other check, which the rest
   # of the file is for: that no process of the old server is alive.
-  if [ -s "$data/postmaster.pid" ]; then
-    rest=$(sed 1d "$data/postmaster.pid")
-    printf '4194305\n%s\n' "$rest" >"$data/postmaster.pid"
-  fi
+  # shellcheck disable=SC2016 # The inner shell expands these.
+  as_server sh -c '[ ! -s "$0" ] || { rest=$(sed 1d "$0") && printf "4194305\n%s\n" "$rest" >"$0"; }' "$data/postmaster.pid"
   say "starting PostgreSQL on 127.0.0.1:$port…"
   rotate_log postgres
+  rotate_log pg_ctl
   until run_pg_ctl start -s -w -t 120 -D "$data" -l "$dir/log/postgres.log" \
     -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=$connections"; do
     # Processes of an old server may take a moment to end.
-    tail -n 20 "$dir/log/postgres.log" | grep -q 'shared memory block' || tries=20
+    as_server tail -n 20 "$dir/log/postgres.log" | grep -q 'shared memory block' || tries=20
     tries=$((tries + 1))
     [ "$tries" -lt 20 ] || give_up postgres "PostgreSQL did not start"
     sleep 0.5
@@ -113,9 +119,9 @@ start_postgres() {
 
 run_pg_ctl() {
   (
-    exec </dev/null >>"$dir/log/pg_ctl.log" 2>&1
+    exec </dev/null
     close_inherited
-    exec "${as_user[@]}" "$postgres_bin/pg_ctl" "$@"
+    logged pg_ctl "$postgres_bin/pg_ctl" "$@"
   )
 }
 

@@ -22,6 +22,7 @@ reachable() {
 prepare_services() {
   local service
   for service in $services; do runnable "$service" >/dev/null; done
+  ! has_no_key || secret jwt >/dev/null
   want_addr HTTP_ADDR API_URL stamp-api
   want_addr API_ADMIN_ADDR ADMIN_URL "stamp-api (admin server)"
   want_addr LISTENER_ADMIN_ADDR LISTENER_ADMIN_URL "queue-listener (admin server)"
@@ -29,10 +30,12 @@ prepare_services() {
 
 # want_addr VARIABLE URL WHO: URL is what services.env calls that address.
 want_addr() {
-  local addr
+  local addr last
   addr=$(reachable "${!1}")
-  # On an address that it has already, the service itself is who answers.
-  if service_pid "${3%% *}" >/dev/null && [ "$addr" = "$(recorded "$2")" ]; then return; fi
+  # On an address that it has already, the service itself is who answers. What root has recorded in an earlier version
+  # the servers' user can't read.
+  last=$(recorded "$2") || true
+  if service_pid "${3%% *}" >/dev/null && [ "$addr" = "${last:-$addr}" ]; then return; fi
   [[ $addr =~ ^\[?([^]]+)]?:([1-9][0-9]*)$ ]] || die "$1=${!1}: the stack needs HOST:PORT with a fixed port, as in 127.0.0.1:8000"
   want_port "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$3" "$1"
 }
@@ -46,15 +49,15 @@ binary() {
 
 # runnable SERVICE: prints its binary, or a copy where the servers' user can't reach the checkout.
 runnable() {
-  local original copy=$dir/bin/$1
+  local original copy=$base/bin/$1
   original=$(binary "$1")
   [ -x "$original" ] || die "$original is missing: run 'make up', or 'cargo build --release --locked -p $1'"
   if as_server test -x "$original"; then
     echo "$original"
     return
   fi
-  mkdir -p "$dir/bin"
-  chmod 755 "$dir/bin"
+  mkdir -p "$base/bin"
+  chmod 755 "$base/bin"
   # Moved into place: the old one may be running.
   if [ ! -f "$copy" ] || ! cmp -s "$original" "$copy"; then
     cp "$original" "$copy.new"
@@ -77,7 +80,7 @@ with_settings() {
 # export_settings SERVICE: what it needs; whatever else the caller has exported reaches it as well. For subshells.
 export_settings() {
   if [ "$name" != none ]; then
-    DATABASE_URL=$(database_url)
+    DATABASE_URL=$(database_url) || exit
     KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$(kafka_port)
     export DATABASE_URL KAFKA_BOOTSTRAP_SERVERS
     unset DATABASE_URL_FILE
@@ -85,7 +88,7 @@ export_settings() {
   ADMIN_ADDR=$(admin_addr "$1")
   export ADMIN_ADDR HTTP_ADDR
   if has_no_key; then
-    JWT_SECRET=$(secret jwt)
+    JWT_SECRET=$(secret jwt) || exit
     export JWT_SECRET
   fi
 }
@@ -114,20 +117,21 @@ start_services() {
       stop_service "$service"
       start_service "$service"
     done
-    (umask 077 && service_urls >"$dir/run/services.env")
+    service_urls | keep "$dir/run/services.env"
   fi
   for service in $services; do await "$service" 60 healthcheck service_pid; done
 }
 
 is_current() {
-  service_pid "$1" >/dev/null && [ "$(version "$1")" = "$(cat "$dir/run/$1.version" 2>/dev/null)" ]
+  service_pid "$1" >/dev/null && [ "$(version "$1")" = "$(as_server cat "$dir/run/$1.version" 2>/dev/null)" ]
 }
 
 migrate() {
   local binary
   binary=$(runnable stamp-api)
   say "migrating the database…"
-  with_settings stamp-api as_server "$binary" migrate </dev/null >"$dir/log/migrate.log" 2>&1 9>&- ||
+  rotate_log migrate
+  with_settings stamp-api logged migrate "$binary" migrate </dev/null 9>&- ||
     give_up migrate "'stamp-api migrate' failed"
 }
 
@@ -137,7 +141,7 @@ start_service() {
   say "starting $1…"
   # Without a command, both serve.
   with_settings "$1" start_daemon "$1" "$binary"
-  version "$1" >"$dir/run/$1.version"
+  version "$1" | keep "$dir/run/$1.version"
 }
 
 # A little more than the service allows itself.
@@ -146,7 +150,7 @@ stop_service() { stop_daemon "$1" TERM $((${SHUTDOWN_TIMEOUT_SECS:-10} + 5)) KIL
 # healthcheck SERVICE: whether it is ready; prints why not, or what needs attention. Of the environment it needs the
 # address alone: what else is set is meant for a start.
 healthcheck() {
-  local binary=$dir/bin/$1
+  local binary=$base/bin/$1
   [ -x "$binary" ] || binary=$(binary "$1")
   as_server env -i ADMIN_ADDR="$(admin_addr "$1")" "$binary" healthcheck 2>&1 |
     sed -e 's/^error: //' -e '/^{"status":"ready"}$/d'
@@ -154,11 +158,13 @@ healthcheck() {
 
 # The addresses and the key, as NAME=value lines.
 service_urls() {
+  local key
   echo "API_URL=http://$(reachable "$HTTP_ADDR")"
   echo "ADMIN_URL=http://$(reachable "$API_ADMIN_ADDR")"
   echo "LISTENER_ADMIN_URL=http://$(reachable "$LISTENER_ADMIN_ADDR")"
   if has_no_key; then
-    echo "JWT_SECRET=$(secret jwt)"
+    key=$(secret jwt) || exit
+    echo "JWT_SECRET=$key"
   elif [ -n "${JWT_SECRET:-}" ]; then
     echo "JWT_SECRET=$JWT_SECRET"
   elif [ -n "${JWT_SECRET_FILE:-}" ]; then
@@ -168,10 +174,10 @@ service_urls() {
   [ -z "${JWT_ISSUER:-}" ] || echo "JWT_ISSUER=$JWT_ISSUER"
 }
 
-services_run() { [ -f "$dir/run/services.env" ] && { service_pid stamp-api || service_pid queue-listener; } >/dev/null; }
+services_run() { as_server test -r "$dir/run/services.env" && { service_pid stamp-api || service_pid queue-listener; } >/dev/null; }
 
 # The same of running services, whatever the environment says now.
-running_service_urls() { if services_run; then cat "$dir/run/services.env"; else service_urls; fi; }
+running_service_urls() { if services_run; then as_server cat "$dir/run/services.env"; else service_urls; fi; }
 
 adopt_running_addresses() {
   services_run || return 0
@@ -181,7 +187,7 @@ adopt_running_addresses() {
 }
 
 # recorded URL: the address that services were started with last.
-recorded() { sed -n "s|^$1=http://||p" "$dir/run/services.env" 2>/dev/null; }
+recorded() { as_server sed -n "s|^$1=http://||p" "$dir/run/services.env" 2>/dev/null; }
 
 # print_token ARGS…: a token that the running stamp-api accepts.
 print_token() {

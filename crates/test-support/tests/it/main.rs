@@ -1,4 +1,5 @@
-//! What other tests lean on: a slow link, and servers of one's own.
+//! What other tests lean on: the stack, a slow link, and servers of one's own.
 
 mod pooler;
 mod proxy;
+mod stack;
