@@ -1,8 +1,9 @@
 //! Servers of one's own, for tests that stop or break them.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,8 +13,13 @@ use uuid::Uuid;
 use crate::patience::within;
 use crate::stack::{stack, workspace};
 
-/// A folder that the servers' user owns, removed at the end.
-pub struct Directory(PathBuf);
+/// A folder that the servers' user owns, removed at the end. Only processes of that user read and write in it: a link
+/// there would lead root, who may run the tests, to somebody else's file.
+pub struct Directory {
+    path: PathBuf,
+    /// Where what the servers say is kept, for who runs the tests alone.
+    logs: PathBuf,
+}
 
 impl Directory {
     /// Makes a folder where the servers' user can reach it.
@@ -23,22 +29,35 @@ impl Directory {
         let output = program("mktemp").arg("-d").stderr(Stdio::inherit()).output().expect("the script runs");
         assert!(output.status.success(), "the servers' user can make no folder; the output above says why");
         let path = String::from_utf8(output.stdout).expect("a path that is text");
-        Self(PathBuf::from(path.trim_end()))
+        let logs = std::env::temp_dir().join(format!("stamp-logs-{}", Uuid::new_v4()));
+        DirBuilder::new().mode(0o700).create(&logs).expect("a folder");
+        Self { path: PathBuf::from(path.trim_end()), logs }
     }
 
     /// Writes a file that only the servers' user (and root) can read, and returns its path.
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
-        let file = self.0.join(name);
-        fs::write(&file, content).expect("a file");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
-        let owner = fs::metadata(&self.0).expect("the folder").uid();
-        chown(&file, Some(owner), None).expect("it is ours");
-        file
+        let mut shell = self.shell("umask 077; cat >\"$0\"", name);
+        let mut child = shell.stdin(Stdio::piped()).spawn().expect("the script runs");
+        let written = child.stdin.take().expect("it is piped").write_all(content.as_bytes());
+        let status = child.wait().expect("our own child");
+        assert!(written.is_ok() && status.success(), "{name} can't be written; the output above says why");
+        self.path.join(name)
+    }
+
+    /// Returns a command that runs a script as the servers' user, with the path of a file as `$0`.
+    fn shell(&self, script: &str, name: &str) -> Command {
+        let mut shell = program("sh");
+        shell.args(["-euc", script]).arg(self.path.join(name));
+        shell
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(name)
     }
 
     /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("a path that is text").to_owned()
+        self.path.join(name).to_str().expect("a path that is text").to_owned()
     }
 }
 
@@ -51,7 +70,8 @@ impl Default for Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         // What stays behind is in the test stack's folder, which `make down-v` deletes.
-        let _left_behind = fs::remove_dir_all(&self.0);
+        let _left_behind = self.shell("rm -rf \"$0\"", "").stderr(Stdio::null()).status();
+        let _left_behind = fs::remove_dir_all(&self.logs);
     }
 }
 
@@ -121,9 +141,10 @@ impl OwnKafka {
     /// or an unclean election.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
         assert!(self.server.is_none(), "a broker that runs holds its files");
-        let log = self.directory.0.join(format!("data/{topic}-{partition}"));
-        let segment = log.join("00000000000000000000.log");
-        let bytes = fs::read(&segment).expect("the only segment");
+        let segment = format!("data/{topic}-{partition}/00000000000000000000");
+        let read = self.directory.shell("cat \"$0.log\"", &segment).output().expect("the script runs");
+        assert!(read.status.success(), "the only segment can't be read");
+        let bytes = read.stdout;
         let mut end = 0;
         // A batch begins with its first offset and the length of what comes after these twelve bytes.
         while end < bytes.len() {
@@ -135,10 +156,10 @@ impl OwnKafka {
             end += 12 + usize::try_from(length).expect("a length");
         }
         assert!(end < bytes.len(), "a batch begins at or after offset {offset}");
-        File::options().write(true).open(&segment).and_then(|file| file.set_len(end as u64)).expect("cut");
-        for kind in ["index", "timeindex"] {
-            fs::remove_file(segment.with_extension(kind)).expect("it is made again");
-        }
+        // The indexes are made again.
+        let cut = "head -c \"$1\" \"$0.log\" >\"$0.new\"; mv \"$0.new\" \"$0.log\"; rm \"$0.index\" \"$0.timeindex\"";
+        let status = self.directory.shell(cut, &segment).arg(end.to_string()).status();
+        assert!(status.expect("the script runs").success(), "the segment is not cut");
     }
 
     /// Returns the broker's bootstrap address.
@@ -169,7 +190,7 @@ impl Server {
         ready: &'static str,
         directory: &Directory,
     ) -> Self {
-        let log = directory.0.join("server.log");
+        let log = directory.log("server");
         let child = with_log(command, &log).spawn().expect("the script runs");
         let mut server = Self { child, stop };
         let mut look = || {
@@ -210,7 +231,7 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 pub(crate) fn run_to_end(command: &mut Command, directory: &Directory) {
-    let log = directory.0.join("preparation.log");
+    let log = directory.log("preparation");
     let status = with_log(command, &log).status().expect("the script runs");
     assert!(status.success(), "{command:?} failed:\n{}", fs::read_to_string(&log).unwrap_or_default());
 }

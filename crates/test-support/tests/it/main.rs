@@ -2,4 +2,5 @@
 
 mod pooler;
 mod proxy;
+mod servers;
 mod stack;
