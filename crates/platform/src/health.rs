@@ -51,11 +51,8 @@ impl Health {
     pub fn check(&self) -> Readiness {
         let mut missing: Vec<String> = self.required.iter().filter_map(|condition| condition()).collect();
         let mut wanting: Vec<String> = self.desired.iter().filter_map(|condition| condition()).collect();
-        match *self.kafka.borrow() {
-            Reachability::Reachable => {}
-            Reachability::NotYet => missing.push("Kafka has not answered yet".to_owned()),
-            Reachability::Away => wanting.push("Kafka does not answer".to_owned()),
-        }
+        // Whoever can't work without Kafka requires more than that.
+        wanting.extend(self.kafka.borrow().reason());
         if !missing.is_empty() {
             missing.extend(wanting);
             return Readiness::NotReady(missing);

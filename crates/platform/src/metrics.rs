@@ -82,22 +82,22 @@ pub fn database_connections(
     registry.register(Box::new(Observed { gauge, read }))
 }
 
-/// Registers what a service's database is good for: `<service>_database_state{state}`, 1 for the state that was seen
-/// last and 0 for the others.
+/// Registers the state of what a service depends on: a gauge with the label `state`, 1 for the state that was seen last
+/// and 0 for the others.
 ///
 /// * `names`: names of all states.
 /// * `read`: the place among them of the state that was seen last.
 ///
 /// # Errors
 /// If the metric is registered already.
-pub fn database_state<const N: usize>(
+pub fn state<const N: usize>(
     registry: &Registry,
-    service: &str,
+    metric: &str,
     names: &'static [&'static str; N],
     read: impl Fn() -> usize + Send + Sync + 'static,
 ) -> Result<()> {
-    let help = "1 for what PostgreSQL was good for when it was last looked at, else 0.";
-    let gauge = IntGaugeVec::new(Opts::new(format!("{service}_database_state"), help), &["state"])?;
+    let help = "1 for the state that was seen last, else 0.";
+    let gauge = IntGaugeVec::new(Opts::new(metric, help), &["state"])?;
     let read = move || -> [(&'static [&'static str], i64); N] {
         let seen = read();
         std::array::from_fn(|index| (std::slice::from_ref(&names[index]), i64::from(index == seen)))

@@ -2,15 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use platform::admin;
-use platform::health::Health;
+use platform::kafka::ClientKind;
 use platform::kafka::reachability::{self, Reachability};
-use platform::kafka::topics::TopicSpec;
-use platform::metrics::{database_connections, database_state};
+use platform::kafka::topics::{TopicMaker, TopicSpec};
+use platform::metrics::{database_connections, state};
 use platform::shutdown::CancellationToken;
 use prometheus::Registry;
 use store::Database;
@@ -19,6 +18,7 @@ use store::readiness::{self, DatabaseState, wait_for_database};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::health::{Joined, health};
 use crate::messages::{self, poller::MessageParts};
 use crate::metrics::ListenerMetrics;
 use crate::settings::ListenerSettings;
@@ -26,6 +26,13 @@ use crate::stamps;
 
 /// What a stop of the listener keeps back from its time to end the servers and the process in.
 const RESERVE: Duration = Duration::from_millis(500);
+
+/// The kinds of clients that the listener makes.
+const CLIENTS: [ClientKind; 3] = [
+    ("the client that makes topics", |kafka| TopicMaker::new(kafka).map(drop)),
+    ("the consumer of stamps", stamps::consumer::clients::try_out),
+    ("the consumer of messages", messages::poller::try_out),
+];
 
 /// A listener that runs.
 pub struct RunningListener {
@@ -49,6 +56,7 @@ impl RunningListener {
 /// # Errors
 /// If the settings can't be used or the address can't be bound.
 pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Result<RunningListener> {
+    settings.kafka.try_out(&CLIENTS)?;
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.
@@ -58,36 +66,16 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let topics = std::iter::once(TopicSpec::of_stamps(&settings.topics))
         .chain(TopicSpec::of_shared_messages(&settings.topics))
         .collect();
-    let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
+    let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
+    let kafka = reachability::watch(maker, topics, stop.clone());
     let joined = Joined::default();
-    let Joined { stamps, messages } = joined.clone();
     let seen = readiness::watch(database.clone(), stop.clone());
-    let shown = seen.clone();
-    database_state(&registry, "queue_listener", &DatabaseState::NAMES, move || shown.borrow().ordinal())?;
-    let troubled = database.clone();
-    let health = Health::new(kafka.clone())
-        .require(Box::new(move || seen.borrow().reason()))
-        .desire(Box::new(move || troubled.trouble()))
-        .require(Box::new(move || not_yet(&stamps, "the consumer group has not been joined yet")))
-        .require(Box::new(move || {
-            not_yet(&messages, "the consumer group of messages has not been joined yet")
-        }));
-    let poisoned = metrics.poisoned.clone();
-    let health = health.desire(Box::new(move || {
-        let partitions = poisoned.get();
-        (partitions > 0).then(|| format!("too many records of {partitions} partitions become dead letters"))
-    }));
-    let unreadable = metrics.unreadable.clone();
-    let health = health.desire(Box::new(move || {
-        (unreadable.get() > 0).then(|| "a partition stands still at a batch that can't be decoded".to_owned())
-    }));
-    let silent = metrics.silent.clone();
-    let health = health.desire(Box::new(move || {
-        let partitions = silent.get();
-        (partitions > 0).then(|| format!("{partitions} partitions have records of which none comes"))
-    }));
-    let stall = metrics.stall.clone();
-    let health = health.desire(Box::new(move || stall.reason()));
+    let health = health(&kafka, seen.clone(), database.clone(), &joined, &metrics);
+    state(&registry, "queue_listener_database_state", &DatabaseState::NAMES, move || {
+        seen.borrow().ordinal()
+    })?;
+    let seen = kafka.clone();
+    state(&registry, "queue_listener_kafka_state", &Reachability::NAMES, move || seen.borrow().ordinal())?;
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {
@@ -96,17 +84,6 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
         result
     });
     Ok(RunningListener { admin, work })
-}
-
-/// Whether the groups were joined for the first time.
-#[derive(Clone, Default)]
-struct Joined {
-    stamps: Arc<AtomicBool>,
-    messages: Arc<AtomicBool>,
-}
-
-fn not_yet(joined: &AtomicBool, what: &str) -> Option<String> {
-    (!joined.load(Ordering::Acquire)).then(|| what.to_owned())
 }
 
 async fn work(
@@ -121,7 +98,7 @@ async fn work(
     let ready = async {
         wait_for_database(&database).await?;
         let clock = PostgresClock::synchronised(&database).await;
-        kafka.wait_for(|state| *state != Reachability::NotYet).await?;
+        kafka.wait_for(|state| !matches!(state, Reachability::NotYet(_))).await?;
         anyhow::Ok(clock)
     };
     let Some(clock) = stop.run_until_cancelled(ready).await else {

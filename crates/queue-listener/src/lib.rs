@@ -5,6 +5,7 @@
 //! * `stamps`: from Kafka's records to batches; `messages`: from users' topics to rows.
 //! * `group`: what both do as members of a consumer group.
 //! * `dlq`: the commands that work on dead letters.
+//! * `health`: when the listener is ready, and when degraded.
 //! * [`settings`], `metrics`, `stall`, [`cli`]: the environment, the counts, what takes too long, and the commands.
 
 pub mod app;
@@ -12,6 +13,7 @@ pub mod cli;
 
 mod dlq;
 mod group;
+mod health;
 mod messages;
 mod metrics;
 pub mod settings;

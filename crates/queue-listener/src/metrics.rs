@@ -22,6 +22,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) poisoned: IntGauge,
     pub(crate) unreadable: IntGauge,
     pub(crate) silent: IntGauge,
+    pub(crate) refused: IntGauge,
     pub(crate) paused: IntGauge,
     /// What the database is asked for at the moment.
     pub(crate) stall: Stall,
@@ -96,6 +97,11 @@ impl ListenerMetrics {
                 registry,
                 "queue_listener_silent_partitions",
                 "Partitions that have records of which none comes; a fresh consumer was made for them.",
+            )?,
+            refused: gauge(
+                registry,
+                "queue_listener_refused",
+                "What Kafka refuses until its operator acts: to read topics or to join a group, for stamps and for messages.",
             )?,
             paused: gauge(
                 registry,

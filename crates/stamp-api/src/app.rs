@@ -9,9 +9,10 @@ use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, anyhow};
 use domain::stamp::TimeTolerance;
 use platform::health::Health;
+use platform::kafka::ClientKind;
 use platform::kafka::reachability::{self, Reachability};
-use platform::kafka::topics::TopicSpec;
-use platform::metrics::{database_connections, database_state, observed};
+use platform::kafka::topics::{TopicMaker, TopicSpec};
+use platform::metrics::{self, database_connections, observed};
 use platform::shutdown::CancellationToken;
 use platform::{admin, telemetry};
 use prometheus::Registry;
@@ -30,6 +31,7 @@ use crate::messages::sender::Sender;
 use crate::metrics::ApiMetrics;
 use crate::settings::ApiSettings;
 use crate::stamps::owners::Complaint;
+use crate::stamps::publisher::Publisher;
 use crate::stamps::run;
 
 /// How long a head may take: less than a second on any network; who takes longer only holds the connection.
@@ -43,6 +45,14 @@ const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// What a stop of the service keeps back from its time to end the process in.
 const RESERVE: Duration = Duration::from_millis(500);
+
+/// The kinds of clients that the service makes.
+const CLIENTS: [ClientKind; 4] = [
+    ("the client that makes topics", |kafka| TopicMaker::new(kafka).map(drop)),
+    ("the producer of events", Publisher::try_out),
+    ("the producer of messages", Sender::try_out),
+    ("the consumer of checks", Checker::try_out),
+];
 
 /// Serves until `stop`, or until a part fails.
 ///
@@ -76,6 +86,7 @@ impl RunningApi {
 /// # Errors
 /// If a setting can't be used or an address can't be bound.
 pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<RunningApi> {
+    settings.kafka.try_out(&CLIENTS)?;
     // Stamps are taken in whatever becomes of the rest.
     let [intake, stamps, messages] = Database::shares(&settings.database, "stamp-api", [4, 3, 3])?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
@@ -84,16 +95,17 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
     let topics =
         [Some(TopicSpec::of_stamps(&settings.topics)), TopicSpec::of_shared_messages(&settings.topics)];
     let topics = topics.into_iter().flatten().collect();
-    let kafka = reachability::watch(settings.kafka.client_config(), topics, stop.clone());
-    let sender = Sender::new(settings.kafka.clone(), settings.topics.clone())
-        .context("the Kafka clients for messages can't be made")?;
+    let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
+    let sender = Sender::new(settings.kafka.clone(), settings.topics.clone(), maker.clone())
+        .context("the Kafka producer of messages can't be made")?;
+    let kafka = reachability::watch(maker, topics, stop.clone());
     let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &messages)
         .context("the threads for checks can't be started")?;
     let registry = Registry::new();
     let complaint = Arc::new(Complaint::default());
     let seen = readiness::watch(stamps.clone(), stop.clone());
-    let health = Arc::new(health(kafka, seen.clone(), &state, Arc::clone(&complaint)));
-    database_state(&registry, "stamp_api", &DatabaseState::NAMES, move || seen.borrow().ordinal())?;
+    let health = Arc::new(health(kafka.clone(), seen.clone(), &state, Arc::clone(&complaint)));
+    show_states(&registry, kafka, seen)?;
     let metrics = ApiMetrics::register(&registry)?;
 
     let shared = Shared {
@@ -147,6 +159,17 @@ fn health(
         .require(Box::new(move || (!gate.is_open()).then(|| "the intake is not open".to_owned())))
         .desire(Box::new(move || complaint.get()))
         .desire(Box::new(move || troubled.trouble()))
+}
+
+/// Shows what was seen of Kafka and of the database last.
+fn show_states(
+    registry: &Registry,
+    kafka: watch::Receiver<Reachability>,
+    database: watch::Receiver<DatabaseState>,
+) -> prometheus::Result<()> {
+    let of_database = move || database.borrow().ordinal();
+    metrics::state(registry, "stamp_api_database_state", &DatabaseState::NAMES, of_database)?;
+    metrics::state(registry, "stamp_api_kafka_state", &Reachability::NAMES, move || kafka.borrow().ordinal())
 }
 
 /// Shows how much is taken of whatever has a bound.

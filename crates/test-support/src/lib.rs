@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 pub mod database;
+pub mod guarded;
 pub mod host_clock;
 pub mod patience;
 pub mod pooler;
@@ -17,6 +18,7 @@ pub mod tls;
 pub mod topic;
 
 pub use database::{Role, TestDatabase};
+pub use guarded::GuardedKafka;
 pub use host_clock::HostClock;
 pub use patience::eventually;
 pub use pooler::PgBouncer;

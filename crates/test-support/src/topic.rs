@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use domain::message::topic_of;
-use platform::kafka::topics::{TopicSpec, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -71,24 +70,23 @@ impl TestTopic {
     }
 
     async fn made(self, partitions: i32) -> Self {
-        let spec = TopicSpec {
-            name: self.name.clone(),
-            partitions,
-            replication_factor: 1,
-            retention: Duration::from_hours(14 * 24),
-        };
-        ensure(&self.config(), &spec).await.expect("a topic of one's own");
+        let retention = Duration::from_hours(14 * 24).as_millis().to_string();
+        self.make(partitions, &[("retention.ms", &retention)]).await;
         self
+    }
+
+    async fn make(&self, partitions: i32, settings: &[(&str, &str)]) {
+        let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
+        made[0].as_ref().expect("a topic of one's own");
     }
 
     /// Makes a topic of one partition with settings of its own.
     pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
         let topic = Self::unmade();
-        let new = NewTopic::new(&topic.name, 1, TopicReplication::Fixed(1));
-        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
-        let admin: AdminClient<DefaultClientContext> = topic.config().create().expect("an admin client");
-        let made = admin.create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
-        made[0].as_ref().expect("a topic of one's own");
+        topic.make(1, settings).await;
         topic
     }
 

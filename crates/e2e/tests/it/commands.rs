@@ -25,14 +25,33 @@ fn help_and_version_need_no_environment() {
 #[test]
 fn a_bad_configuration_is_exit_2_and_one_line_that_names_the_variable() {
     let url = ("DATABASE_URL", "postgres://u:canary@127.0.0.1:1/d");
+    let (tls, ssl) = (("KAFKA_CONF_SECURITY_PROTOCOL", "SASL_SSL"), ("KAFKA_CONF_SECURITY_PROTOCOL", "SSL"));
+    let ca = ("KAFKA_CONF_SSL_CA_LOCATION", "/no/canary");
     for (program, variables, expected) in [
         ("stamp-api", vec![], "DATABASE_URL is not set"),
         ("queue-listener", vec![], "DATABASE_URL is not set"),
         ("queue-listener", vec![url, ("MIN_BATCH_SIZE", "11"), ("MAX_BATCH_SIZE", "10")], "MAX_BATCH_SIZE"),
         ("queue-listener", vec![url, ("MIN_BATCH_SIZE", "0")], "MIN_BATCH_SIZE=\"0\""),
         ("stamp-api", vec![url, ("HTTP_ADDR", "nowhere")], "HTTP_ADDR=\"nowhere\""),
-        ("stamp-api", vec![url, ("KAFKA_CONF_ACKS", "1")], "KAFKA_CONF_ACKS=\"1\""),
-        ("queue-listener", vec![url, ("KAFKA_CONF_NONSENSE", "1")], "KAFKA_CONF_NONSENSE=\"1\""),
+        ("stamp-api", vec![url, ("KAFKA_CONF_ACKS", "canary")], "KAFKA_CONF_ACKS (not shown)"),
+        ("queue-listener", vec![url, ("KAFKA_CONF_SASL_PASWORD", "canary")], "KAFKA_CONF_SASL_PASWORD"),
+        (
+            "queue-listener",
+            vec![url, ("KAFKA_CONF_SASL_JAAS_CONFIG", "canary")],
+            "KAFKA_CONF_SASL_JAAS_CONFIG",
+        ),
+        ("stamp-api", vec![url, ("KAFKA_CONF_METADATA_BROKER_LIST", "canary")], "KAFKA_BOOTSTRAP_SERVERS"),
+        ("stamp-api", vec![url, ("KAFKA_BOOTSTRAP_SERVERS", "a:b")], "KAFKA_BOOTSTRAP_SERVERS=\"a:b\""),
+        // What librdkafka refuses only when a client is made.
+        ("stamp-api", vec![url, ("KAFKA_CONF_LINGER_MS", "1000")], "KAFKA_CONF_LINGER_MS (not shown)"),
+        ("stamp-api", vec![url, tls], "KAFKA_CONF_SECURITY_PROTOCOL (not shown)"),
+        ("queue-listener", vec![url, tls], "KAFKA_CONF_SECURITY_PROTOCOL (not shown)"),
+        ("queue-listener", vec![url, ssl, ca], "KAFKA_CONF_SSL_CA_LOCATION (not shown)"),
+        (
+            "queue-listener",
+            vec![url, ("KAFKA_CONF_MAX_POLL_INTERVAL_MS", "1000")],
+            "KAFKA_CONF_MAX_POLL_INTERVAL_MS",
+        ),
         ("stamp-api", vec![url, ("LOG_FORMAT", "xml")], "LOG_FORMAT=\"xml\""),
         ("stamp-api", vec![("DATABASE_URL", "canary")], "DATABASE_URL (not shown)"),
     ] {

@@ -13,4 +13,5 @@ mod outages;
 mod partitions;
 mod poolers;
 mod replicas;
+mod rights;
 mod truncation;

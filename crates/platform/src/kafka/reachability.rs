@@ -1,71 +1,106 @@
-//! Whether Kafka's brokers answer.
+//! Whether Kafka answers, and gives what is asked of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::topics::{TopicSpec, ensure};
-use crate::retry::backoff;
+use super::topics::{TopicError, TopicMaker, TopicSpec};
 
 /// What is known of Kafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reachability {
-    /// Kafka has not answered since the process started, or our topics are not made yet.
-    NotYet,
+    /// Kafka has not answered since the process started; with the reason, as far as it is known.
+    NotYet(Option<&'static str>),
     /// Kafka answers.
     Reachable,
-    /// Kafka answered once and does not now.
-    Away,
+    /// Kafka answered once and does not now; with the reason, as far as it is known.
+    Away(Option<&'static str>),
+    /// Kafka answers, and refuses what only its operator can allow.
+    Refusing(String),
+}
+
+impl Reachability {
+    /// Names of the states, in the order of [`ordinal`](Self::ordinal).
+    pub const NAMES: [&str; 4] = ["not_yet", "reachable", "away", "refusing"];
+
+    /// Returns the state's place among [`NAMES`](Self::NAMES).
+    pub fn ordinal(&self) -> usize {
+        match self {
+            Self::NotYet(_) => 0,
+            Self::Reachable => 1,
+            Self::Away(_) => 2,
+            Self::Refusing(_) => 3,
+        }
+    }
+
+    /// Returns what is wrong, in one sentence; `None` if nothing is.
+    pub fn reason(&self) -> Option<String> {
+        let because = |why: Option<&str>| why.map_or_else(String::new, |why| format!(": {why}"));
+        match self {
+            Self::Reachable => None,
+            Self::NotYet(why) => Some(format!("Kafka has not answered yet{}", because(*why))),
+            Self::Away(why) => Some(format!("Kafka does not answer{}", because(*why))),
+            Self::Refusing(what) => Some(format!("Kafka refuses: {what}")),
+        }
+    }
+
+    fn has_answered(&self) -> bool {
+        !matches!(self, Self::NotYet(_))
+    }
 }
 
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Waits for Kafka, makes the topics, then goes on looking whether a broker answers, until `stop`.
+/// Makes the topics that are missing as soon as Kafka answers, and goes on looking whether it does, until `stop`.
 pub fn watch(
-    config: ClientConfig,
+    maker: TopicMaker,
     topics: Vec<TopicSpec>,
     stop: CancellationToken,
 ) -> watch::Receiver<Reachability> {
-    let (sender, receiver) = watch::channel(Reachability::NotYet);
+    let (sender, receiver) = watch::channel(Reachability::NotYet(None));
     tokio::spawn(async move {
-        stop.run_until_cancelled(keep_looking(config, topics, sender)).await;
+        stop.run_until_cancelled(keep_looking(maker, topics, sender)).await;
     });
     receiver
 }
 
-async fn keep_looking(config: ClientConfig, topics: Vec<TopicSpec>, sender: watch::Sender<Reachability>) {
-    let mut backoff = backoff();
-    for topic in &topics {
-        while let Err(error) = ensure(&config, topic).await {
-            tracing::warn!(topic = topic.name, error = format!("{error:#}"), "waiting for Kafka");
-            tokio::time::sleep(backoff.delay()).await;
-        }
-    }
-    let Ok(client) = config.create::<AdminClient<DefaultClientContext>>() else {
-        return;
-    };
-    let client = Arc::new(client);
-    let topic = topics.first().map(|topic| topic.name.clone());
+async fn keep_looking(maker: TopicMaker, topics: Vec<TopicSpec>, sender: watch::Sender<Reachability>) {
+    let mut unmade = topics.clone();
     loop {
-        let (client, topic) = (Arc::clone(&client), topic.clone());
-        let answer = tokio::task::spawn_blocking(move || {
-            client.inner().fetch_metadata(topic.as_deref(), PERIOD).map(drop)
-        });
-        let now = match answer.await {
-            Ok(Ok(())) => Reachability::Reachable,
-            _ => Reachability::Away,
+        let outcome = look(&maker, &topics, &mut unmade).await;
+        let now = match &outcome {
+            Ok(()) => {
+                maker.forget_trouble();
+                Reachability::Reachable
+            }
+            Err(error) if error.takes_an_operator() => Reachability::Refusing(error.to_string()),
+            Err(_) if sender.borrow().has_answered() => Reachability::Away(maker.trouble()),
+            Err(_) => Reachability::NotYet(maker.trouble()),
         };
-        let before = sender.send_replace(now);
-        match (before, now) {
-            (Reachability::Reachable, Reachability::Away) => tracing::warn!("Kafka does not answer"),
-            (Reachability::Away, Reachability::Reachable) => tracing::info!("Kafka answers again"),
-            _ => {}
+        let before = sender.send_replace(now.clone());
+        let error = outcome.err().map(|error| error.to_string());
+        match (before == now, now.reason()) {
+            (true, _) => {}
+            (false, Some(reason)) => tracing::warn!(error, "{reason}"),
+            (false, None) => tracing::info!("Kafka answers"),
         }
         tokio::time::sleep(PERIOD).await;
     }
+}
+
+/// Makes the topics that are missing still, and asks for the others.
+async fn look(
+    maker: &TopicMaker,
+    topics: &[TopicSpec],
+    unmade: &mut Vec<TopicSpec>,
+) -> Result<(), TopicError> {
+    while let Some(topic) = unmade.last() {
+        maker.ensure(topic).await?;
+        unmade.pop();
+    }
+    for topic in topics {
+        maker.look(&topic.name, PERIOD).await?;
+    }
+    Ok(())
 }

@@ -1,40 +1,19 @@
 //! How to reach Kafka, and the topics that both services know.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
+use rdkafka::error::KafkaResult;
 use serde::Deserialize;
 
+use super::properties::{self, Properties, without_values};
 use crate::settings::{Environment, InvalidSetting, number};
-
-/// librdkafka properties that carry a promise of the services, and the reason a person is told.
-const PROMISES: [(&str, &str); 17] = [
-    ("acks", "an event counts as published once all in-sync replicas have it"),
-    ("request.required.acks", "an event counts as published once all in-sync replicas have it"),
-    ("enable.idempotence", "a retry must not publish an event twice"),
-    ("delivery.report.only.error", "the outbox is told of every acknowledgement"),
-    ("transactional.id", "PostgreSQL is where things are made atomic"),
-    ("enable.auto.commit", "an offset is committed once its record is processed"),
-    ("enable.auto.offset.store", "an offset is committed once its record is processed"),
-    ("auto.commit.interval.ms", "an offset is committed once its record is processed"),
-    ("auto.offset.reset", "nothing that is in a topic is skipped"),
-    ("partition.assignment.strategy", "partitions move one by one, cooperative-sticky"),
-    ("group.protocol", "partitions move one by one, cooperative-sticky"),
-    ("group.remote.assignor", "partitions move one by one, cooperative-sticky"),
-    ("group.instance.id", "a listener that is gone must not hold its partitions"),
-    ("group.id", "KAFKA_GROUP_ID and MESSAGE_GROUP_ID name the groups"),
-    ("enable.partition.eof", "the end of a partition tells when a backlog is read"),
-    ("statistics.interval.ms", "they tell a listener which offsets are committed"),
-    ("bootstrap.servers", "KAFKA_BOOTSTRAP_SERVERS names the brokers"),
-];
 
 /// How to reach Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
     bootstrap_servers: String,
-    conf: BTreeMap<String, String>,
+    properties: Properties,
 }
 
 impl KafkaSettings {
@@ -49,11 +28,35 @@ impl KafkaSettings {
         }
         let raw: Raw = environment.section()?;
         let bootstrap_servers = raw.kafka_bootstrap_servers.unwrap_or_else(|| "127.0.0.1:9092".to_owned());
-        let settings = Self { bootstrap_servers, conf: environment.kafka_conf() };
-        for (name, value) in &settings.conf {
-            check(name, value)?;
+        check_servers(&bootstrap_servers)?;
+        Ok(Self { bootstrap_servers, properties: properties::read(environment)? })
+    }
+
+    /// Makes a client of each kind and drops it: librdkafka judges some properties together, and then only.
+    ///
+    /// # Errors
+    /// If a client can't be made; the error names the variables without which it can.
+    pub fn try_out(&self, kinds: &[ClientKind]) -> Result<(), InvalidSetting> {
+        for (kind, make) in kinds {
+            let Err(error) = make(self) else { continue };
+            let is_culprit = |name: &String| make(&self.without(name)).is_ok();
+            let names: Vec<&String> = self.properties.keys().collect();
+            let culprits: Vec<&String> = names.iter().copied().filter(|name| is_culprit(name)).collect();
+            let named = if culprits.is_empty() { names } else { culprits };
+            let named: Vec<&str> = named.iter().map(|name| &*self.properties[*name].variable).collect();
+            let named =
+                if named.is_empty() { "KAFKA_BOOTSTRAP_SERVERS".to_owned() } else { named.join(", ") };
+            let values = self.properties.values().map(|property| &property.value);
+            let why = without_values(&error.to_string(), values);
+            return Err(InvalidSetting::secret(&named, format!("{kind} can't be made with it ({why})")));
         }
-        Ok(settings)
+        Ok(())
+    }
+
+    fn without(&self, name: &str) -> Self {
+        let mut rest = self.clone();
+        rest.properties.remove(name);
+        rest
     }
 
     /// Returns what every client starts from.
@@ -72,37 +75,21 @@ impl KafkaSettings {
             // A broker that does not answer is noticed, not waited for.
             .set("socket.timeout.ms", "5000")
             .set("socket.keepalive.enable", "true")
+            // A topic is made with its settings, or not at all.
+            .set("allow.auto.create.topics", "false")
             .set("topic.metadata.refresh.interval.ms", "5000");
         for (name, value) in defaults {
             config.set(*name, *value);
         }
-        for (name, value) in &self.conf {
-            config.set(name, value);
+        for (name, property) in &self.properties {
+            config.set(name, property.value.expose());
         }
         config
     }
 }
 
-fn check(name: &str, value: &str) -> Result<(), InvalidSetting> {
-    let variable = format!("KAFKA_CONF_{}", name.to_uppercase().replace('.', "_"));
-    let refused = |why: &str| {
-        if ["password", "secret", "key", "token"].iter().any(|word| name.contains(word)) {
-            InvalidSetting::secret(&variable, why)
-        } else {
-            InvalidSetting::new(&variable, value, why)
-        }
-    };
-    if let Some((_, promise)) = PROMISES.iter().find(|(promised, _)| *promised == name) {
-        return Err(refused(&format!("{name} can't be changed: {promise}")));
-    }
-    match ClientConfig::new().set(name, value).create_native_config() {
-        Ok(_) => Ok(()),
-        Err(KafkaError::ClientConfig(_, why, ..)) => {
-            Err(refused(&format!("a property of librdkafka and a value that it takes ({why})")))
-        }
-        Err(error) => Err(refused(&format!("a property of librdkafka and a value that it takes ({error})"))),
-    }
-}
+/// One kind of client: what people call it, and what makes one.
+pub type ClientKind = (&'static str, fn(&KafkaSettings) -> KafkaResult<()>);
 
 /// The topics that both services know.
 #[derive(Debug, Clone)]
@@ -179,6 +166,24 @@ impl TopicSettings {
     }
 }
 
+/// Makes sure that every broker has a name, and that its port is one.
+fn check_servers(servers: &str) -> Result<(), InvalidSetting> {
+    let is_one = |server: &str| {
+        let address = server.split_once("://").map_or(server, |(_, address)| address);
+        // The colons of an address of IPv6 are within brackets.
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+            _ => (address, Some(9092)),
+        };
+        !host.is_empty() && !host.contains(char::is_whitespace) && port.is_some_and(|port: u16| port > 0)
+    };
+    if servers.split(',').map(str::trim).all(is_one) {
+        return Ok(());
+    }
+    let accepted = "brokers as host:port, separated by commas";
+    Err(InvalidSetting::new("KAFKA_BOOTSTRAP_SERVERS", servers, accepted))
+}
+
 fn message_topic(value: String, stamp_topic: &str) -> Result<String, InvalidSetting> {
     const NAME: &str = "MESSAGE_TOPIC";
     let value = topic_name(NAME, value)?;
@@ -205,6 +210,8 @@ fn topic_name(name: &str, value: String) -> Result<String, InvalidSetting> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
 
     fn settings(name: &str, value: &str) -> Result<KafkaSettings, InvalidSetting> {
@@ -228,17 +235,38 @@ mod tests {
     }
 
     #[test]
-    fn unknown_properties_and_broken_promises_are_refused_by_name() {
-        for (name, value, expected) in [
-            ("KAFKA_CONF_NO_SUCH_THING", "1", "KAFKA_CONF_NO_SUCH_THING=\"1\""),
-            ("KAFKA_CONF_SOCKET_TIMEOUT_MS", "soon", "KAFKA_CONF_SOCKET_TIMEOUT_MS=\"soon\""),
-            ("KAFKA_CONF_ACKS", "0", "in-sync replicas"),
-            ("KAFKA_CONF_AUTO_OFFSET_RESET", "latest", "nothing that is in a topic is skipped"),
-            ("KAFKA_CONF_GROUP_INSTANCE_ID", "me", "must not hold its partitions"),
-        ] {
-            let error = settings(name, value).expect_err(name).to_string();
-            assert!(error.contains(expected), "{error}");
+    fn brokers_have_names_and_ports() {
+        for servers in ["a", "a:1", "a:9092,b:9093", "PLAINTEXT://a:1, b", "[::1]:9092", "127.0.0.1:9092"] {
+            settings("KAFKA_BOOTSTRAP_SERVERS", servers).expect(servers);
         }
+        for servers in [",", "a:0", "a:65536", "a:b", ":9092", "a:1,", "a b:1"] {
+            let error = settings("KAFKA_BOOTSTRAP_SERVERS", servers).expect_err(servers).to_string();
+            assert!(error.starts_with(&format!("KAFKA_BOOTSTRAP_SERVERS={servers:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_no_client_can_be_made_with_is_found_out_and_named_without_its_value() {
+        fn producer(kafka: &KafkaSettings) -> KafkaResult<()> {
+            kafka.client_config().set("message.timeout.ms", "900").create::<BaseProducer>().map(drop)
+        }
+        let kinds: [ClientKind; 1] = [("a producer", producer)];
+        for (variable, value) in [
+            ("KAFKA_CONF_LINGER_MS", "1000"),
+            ("KAFKA_CONF_QUEUE_BUFFERING_MAX_MS", "1000"),
+            ("KAFKA_CONF_SECURITY_PROTOCOL", "SASL_SSL"),
+            ("KAFKA_CONF_SSL_CA_LOCATION", "/no/canary"),
+            ("KAFKA_CONF_SSL_CA_PEM", "canary"),
+        ] {
+            let variables = [(variable, value), ("KAFKA_CONF_SOCKET_KEEPALIVE_ENABLE", "true")];
+            let needs_tls = variable.contains("SSL_CA").then_some(("KAFKA_CONF_SECURITY_PROTOCOL", "SSL"));
+            let all: Vec<_> = variables.into_iter().chain(needs_tls).collect();
+            let settings = KafkaSettings::from_environment(&environment(&all)).expect(variable);
+            let error = settings.try_out(&kinds).expect_err(variable).to_string();
+            assert!(error.contains(variable) && !error.contains("KEEPALIVE"), "{error}");
+            assert!(!error.contains("canary") && !error.contains('\n'), "{error}");
+        }
+        settings("KAFKA_CONF_LINGER_MS", "5").expect("known").try_out(&kinds).expect("a producer");
     }
 
     #[test]

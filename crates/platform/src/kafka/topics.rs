@@ -1,17 +1,19 @@
 //! Making topics, and looking whether one that exists keeps its records long enough.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
 use domain::message::topic_of;
-use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::KafkaResult;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
-use super::settings::TopicSettings;
+use super::refusal::{Troubles, takes_an_operator};
+use super::settings::{KafkaSettings, TopicSettings};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -51,38 +53,167 @@ impl TopicSpec {
     }
 }
 
-/// Makes topics, over connections that stay.
-pub struct TopicMaker(AdminClient<DefaultClientContext>);
+/// A topic that Kafka does not show, or that can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// Kafka has refused.
+    #[error("topic {topic}: {code}")]
+    Refused {
+        /// Name of the topic.
+        topic: String,
+        /// Why Kafka has refused.
+        code: RDKafkaErrorCode,
+    },
+    /// Kafka did not answer.
+    #[error("topic {topic}: Kafka does not answer ({source})")]
+    Unanswered {
+        /// Name of the topic.
+        topic: String,
+        /// What the client says.
+        source: KafkaError,
+    },
+}
+
+impl TopicError {
+    /// Returns what an error of the client's says about a topic.
+    pub fn of(topic: &str, error: KafkaError) -> Self {
+        let topic = topic.to_owned();
+        match error.rdkafka_error_code() {
+            // The broker's own codes are positive.
+            Some(code) if code as i32 > 0 => Self::Refused { topic, code },
+            _ => Self::Unanswered { topic, source: error },
+        }
+    }
+
+    /// Returns the code with which Kafka has refused, or the client given up.
+    pub fn code(&self) -> Option<RDKafkaErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::Unanswered { source, .. } => source.rdkafka_error_code(),
+        }
+    }
+
+    /// Tells whether only Kafka's operator can mend what has failed.
+    pub fn takes_an_operator(&self) -> bool {
+        self.code().is_some_and(takes_an_operator)
+    }
+}
+
+/// Makes topics and looks for them, over connections that stay. Cheap to clone.
+#[derive(Clone)]
+pub struct TopicMaker(Arc<AdminClient<Troubles>>);
 
 impl TopicMaker {
     /// Makes a client; connections are opened when they are needed.
     ///
     /// # Errors
     /// If the client can't be made.
-    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
-        config.create().map(Self)
+    pub fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
+        let client = kafka.client_config().create_with_context(Troubles::default())?;
+        Ok(Self(Arc::new(client)))
     }
 
-    /// Makes the topic if it is missing, within `limit`. Returns whether it was missing.
+    /// Returns why Kafka does not talk with the client, as far as it is known.
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.0.inner().context().last()
+    }
+
+    /// Forgets that reason: Kafka talks with the client.
+    pub(super) fn forget_trouble(&self) {
+        self.0.inner().context().forget();
+    }
+
+    /// Looks within `limit` whether there is a topic.
+    ///
+    /// # Errors
+    /// If Kafka is away, or hides the topic.
+    pub async fn look(&self, topic: &str, limit: Duration) -> Result<bool, TopicError> {
+        let (client, name) = (Arc::clone(&self.0), topic.to_owned());
+        let looked = tokio::task::spawn_blocking(move || is_there(client.inner(), &name, limit)).await;
+        let looked = looked.unwrap_or(Err(KafkaError::Canceled));
+        looked.map_err(|error| TopicError::of(topic, error))
+    }
+
+    /// Makes a topic within `limit`. Returns whether it was missing.
     ///
     /// # Errors
     /// If Kafka is away or refuses.
-    pub async fn make(&self, spec: &TopicSpec, limit: Duration) -> anyhow::Result<bool> {
+    pub async fn make(&self, spec: &TopicSpec, limit: Duration) -> Result<bool, TopicError> {
         let retention = spec.retention.as_millis().to_string();
         let replication = TopicReplication::Fixed(spec.replication_factor);
         let topic = NewTopic::new(&spec.name, spec.partitions, replication)
             .set("cleanup.policy", "delete")
             .set("retention.ms", &retention);
-        let made = self.0.create_topics([&topic], &options(limit)).await?;
+        let made = self.0.create_topics([&topic], &options(limit)).await;
+        let made = made.map_err(|error| TopicError::of(&spec.name, error))?;
         match made.into_iter().next() {
-            Some(Ok(name)) => {
-                tracing::info!(topic = name, partitions = spec.partitions, "topic made");
+            Some(Ok(topic)) => {
+                tracing::info!(topic, partitions = spec.partitions, "topic made");
                 Ok(true)
             }
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
-            Some(Err((name, code))) => bail!("topic {name} can't be made: {code}"),
-            None => bail!("Kafka does not say whether topic {} was made", spec.name),
+            Some(Err((topic, code))) => Err(TopicError::Refused { topic, code }),
+            None => Err(TopicError::of(&spec.name, KafkaError::Canceled)),
         }
+    }
+
+    /// Makes a topic if it is missing, and warns if it is there and drops records too early. What is there needs no
+    /// right to make it.
+    ///
+    /// # Errors
+    /// If Kafka is away or refuses.
+    pub async fn ensure(&self, spec: &TopicSpec) -> Result<(), TopicError> {
+        if self.look(&spec.name, LIMIT).await? {
+            return self.warn_of_early_deletion(spec).await;
+        }
+        self.make(spec, LIMIT).await.map(drop)
+    }
+
+    async fn warn_of_early_deletion(&self, spec: &TopicSpec) -> Result<(), TopicError> {
+        let needed_ms = spec.retention.as_millis() as i64;
+        let topic = &spec.name;
+        let described = match describe(&self.0, topic).await {
+            Ok(described) => described,
+            Err(error) if error.takes_an_operator() => {
+                tracing::warn!(
+                    topic,
+                    needed_ms,
+                    "what the topic keeps can't be read; see to it that its retention.ms is no less and its cleanup.policy delete"
+                );
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        // -1 keeps records for ever.
+        let retention_ms = described("retention.ms").parse::<i64>().unwrap_or(-1);
+        if (0..needed_ms).contains(&retention_ms) {
+            tracing::warn!(
+                topic,
+                retention_ms,
+                needed_ms,
+                "the topic drops records before the longest tolerance and a week have passed; raise its retention.ms"
+            );
+        }
+        let policy = described("cleanup.policy");
+        if policy.contains("compact") {
+            tracing::warn!(topic, policy, "compaction drops records that nobody has processed; use delete");
+        }
+        Ok(())
+    }
+}
+
+/// Looks whether there is a topic; blocks for up to `limit`.
+///
+/// # Errors
+/// If Kafka is away, or hides the topic.
+pub fn is_there<C: ClientContext>(client: &Client<C>, topic: &str, limit: Duration) -> KafkaResult<bool> {
+    let metadata = client.fetch_metadata(Some(topic), limit)?;
+    let error = metadata.topics().first().and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
+    match error {
+        // A topic that was just made has no leader yet.
+        None | Some(RDKafkaErrorCode::LeaderNotAvailable) => Ok(true),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(false),
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
     }
 }
 
@@ -90,16 +221,17 @@ fn options(limit: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit))
 }
 
-/// Makes the topic if it is missing, and warns if it exists and drops records too early.
-///
-/// # Errors
-/// If Kafka is away or refuses.
-pub async fn ensure(config: &ClientConfig, spec: &TopicSpec) -> anyhow::Result<()> {
-    let maker = TopicMaker::new(config)?;
-    if maker.make(spec, LIMIT).await? {
-        return Ok(());
-    }
-    warn_of_early_deletion(&maker.0, spec).await
+/// Returns a topic's settings by their names, empty where there is none.
+async fn describe<C: ClientContext>(
+    client: &AdminClient<C>,
+    topic: &str,
+) -> Result<impl Fn(&str) -> String, TopicError> {
+    let described = client.describe_configs([&ResourceSpecifier::Topic(topic)], &options(LIMIT)).await;
+    let described = described.map_err(|error| TopicError::of(topic, error))?;
+    let refused = |code| TopicError::Refused { topic: topic.to_owned(), code };
+    let resource = described.into_iter().next().ok_or(refused(RDKafkaErrorCode::UnknownTopic))?;
+    let resource = resource.map_err(refused)?;
+    Ok(move |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default())
 }
 
 /// How long a topic is taken to keep its records if that can't be asked: the default of brokers.
@@ -107,13 +239,11 @@ const USUAL_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Asks how long a topic keeps its records; `None` if it keeps them for ever. A broker that does not say is taken to
 /// have the default of 7 days.
-pub async fn retention(config: &ClientConfig, topic: &str) -> Option<Duration> {
+pub async fn retention(kafka: &KafkaSettings, topic: &str) -> Option<Duration> {
     let asked = async {
-        let admin: AdminClient<DefaultClientContext> = config.create().ok()?;
-        let described =
-            admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(LIMIT)).await.ok()?;
-        let resource = described.into_iter().next()?.ok()?;
-        resource.get("retention.ms")?.value.as_ref()?.parse::<i64>().ok()
+        let maker = TopicMaker::new(kafka).ok()?;
+        let described = describe(&maker.0, topic).await.ok()?;
+        described("retention.ms").parse::<i64>().ok()
     };
     match asked.await {
         Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
@@ -122,35 +252,4 @@ pub async fn retention(config: &ClientConfig, topic: &str) -> Option<Duration> {
             Some(USUAL_RETENTION)
         }
     }
-}
-
-async fn warn_of_early_deletion(
-    admin: &AdminClient<DefaultClientContext>,
-    spec: &TopicSpec,
-) -> anyhow::Result<()> {
-    let described = admin.describe_configs([&ResourceSpecifier::Topic(&spec.name)], &options(LIMIT)).await?;
-    let Some(Ok(resource)) = described.into_iter().next() else {
-        return Err(anyhow!("the settings of topic {} can't be read", spec.name));
-    };
-    let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
-    // -1 keeps records for ever.
-    let kept = value("retention.ms").parse::<i64>().unwrap_or(-1);
-    let needed = spec.retention.as_millis() as i64;
-    if kept >= 0 && kept < needed {
-        tracing::warn!(
-            topic = spec.name,
-            retention_ms = kept,
-            needed_ms = needed,
-            "the topic drops records before the longest tolerance and a week have passed; raise its retention.ms"
-        );
-    }
-    let policy = value("cleanup.policy");
-    if policy.contains("compact") {
-        tracing::warn!(
-            topic = spec.name,
-            policy,
-            "compaction drops records that nobody has processed; use delete"
-        );
-    }
-    Ok(())
 }

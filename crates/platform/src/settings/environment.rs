@@ -30,7 +30,6 @@ impl std::fmt::Debug for Secret {
 
 /// Variables that may be given as `X_FILE`, the name of a file that holds the value.
 const SECRETS: [&str; 3] = ["DATABASE_URL", "JWT_SECRET", "JWT_PUBLIC_KEY"];
-const KAFKA_CONF: &str = "KAFKA_CONF_";
 
 /// The variables of the process. An empty one counts as not set.
 #[derive(Debug, Clone)]
@@ -60,7 +59,7 @@ impl Environment {
         let files: Vec<(String, String)> = all
             .iter()
             .filter_map(|(name, path)| Some((name.strip_suffix("_FILE")?.to_owned(), path.clone())))
-            .filter(|(name, _)| SECRETS.contains(&name.as_str()) || name.starts_with(KAFKA_CONF))
+            .filter(|(name, _)| SECRETS.contains(&name.as_str()))
             .collect();
         for (name, path) in files {
             let variable = format!("{name}_FILE");
@@ -71,14 +70,8 @@ impl Environment {
                     format!("{name} is set too; set one of them"),
                 ));
             }
-            let value = std::fs::read_to_string(&path).map_err(|error| {
-                InvalidSetting::new(
-                    &variable,
-                    &path,
-                    format!("the name of a file that can be read ({error})"),
-                )
-            })?;
-            all.insert(name, value.trim_end_matches(['\n', '\r']).to_owned());
+            let value = content_of(&path).map_err(|why| InvalidSetting::new(&variable, &path, why))?;
+            all.insert(name, value);
         }
         Ok(Self(all))
     }
@@ -99,13 +92,19 @@ impl Environment {
         })
     }
 
-    /// Returns the `KAFKA_CONF_…` variables as librdkafka names them: `KAFKA_CONF_SASL_PASSWORD` is `sasl.password`.
-    pub fn kafka_conf(&self) -> BTreeMap<String, String> {
-        let name = |variable: &str| Some(variable.strip_prefix(KAFKA_CONF)?.to_lowercase().replace('_', "."));
-        self.0
-            .iter()
-            .filter(|(variable, _)| !variable.ends_with("_FILE"))
-            .filter_map(|(variable, value)| Some((name(variable)?, value.clone())))
-            .collect()
+    /// Returns the variables whose names begin like this, in the order of their names.
+    pub fn beginning_with(&self, prefix: &str) -> BTreeMap<String, String> {
+        let of = self.0.iter().filter(|(variable, _)| variable.starts_with(prefix));
+        of.map(|(variable, value)| (variable.clone(), value.clone())).collect()
     }
+}
+
+/// Reads the value that a file holds, without the line's end.
+///
+/// # Errors
+/// What is accepted, if the file can't be read.
+pub fn content_of(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map(|content| content.trim_end_matches(['\n', '\r']).to_owned())
+        .map_err(|error| format!("the name of a file that can be read ({error})"))
 }

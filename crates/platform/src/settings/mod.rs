@@ -10,7 +10,7 @@ mod process;
 mod tests;
 mod values;
 
-pub use self::environment::{Environment, Secret};
+pub use self::environment::{Environment, Secret, content_of};
 pub use self::invalid::InvalidSetting;
 pub use self::process::ProcessSettings;
 pub use self::values::{address, flag, number};

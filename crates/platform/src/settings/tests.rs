@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::{Environment, InvalidSetting, number};
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -15,12 +13,6 @@ fn an_error_names_the_variable_its_value_and_what_is_accepted() {
         error.expect_err("not a number").to_string(),
         "STAMP_TOPIC_PARTITIONS=\"twelve\" is not accepted: a whole number from 1 to 10000"
     );
-}
-
-#[test]
-fn kafka_conf_variables_carry_librdkafkas_names() {
-    let conf = environment(&[("KAFKA_CONF_SECURITY_PROTOCOL", "SASL_SSL"), ("OTHER", "x")]).kafka_conf();
-    assert_eq!(conf, BTreeMap::from([("security.protocol".to_owned(), "SASL_SSL".to_owned())]));
 }
 
 #[test]

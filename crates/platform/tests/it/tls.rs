@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use platform::kafka::KafkaSettings;
-use platform::kafka::topics::{TopicSpec, ensure};
+use platform::kafka::topics::{TopicError, TopicMaker, TopicSpec};
 use platform::settings::Environment;
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
@@ -38,13 +38,11 @@ fn settings(address: &str, conf: &[(&str, &str)]) -> KafkaSettings {
     KafkaSettings::from_environment(&environment).expect("librdkafka knows them")
 }
 
-fn topic() -> TopicSpec {
-    TopicSpec {
-        name: "over-tls".to_owned(),
-        partitions: 1,
-        replication_factor: 1,
-        retention: Duration::from_hours(1),
-    }
+async fn ensure(settings: &KafkaSettings) -> Result<(), TopicError> {
+    let name = "over-tls".to_owned();
+    let retention = Duration::from_hours(1);
+    let topic = TopicSpec { name, partitions: 1, replication_factor: 1, retention };
+    TopicMaker::new(settings).expect("a client").ensure(&topic).await
 }
 
 async fn expect_refused(settings: &KafkaSettings, cause: &str) {
@@ -56,7 +54,7 @@ async fn expect_refused(settings: &KafkaSettings, cause: &str) {
         std::future::ready(producer.context().0.lock().expect("nobody panics with it").clone())
     };
     eventually(cause, complaints, |complaints| complaints.iter().any(|said| said.contains(cause))).await;
-    ensure(&config, &topic()).await.expect_err(cause);
+    ensure(settings).await.expect_err(cause);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,14 +72,14 @@ async fn kafka_conf_leads_over_tls_to_the_broker_that_the_certificate_names_and_
     let another = ("KAFKA_CONF_SSL_CA_LOCATION", another.to_str().expect("a path that is text"));
 
     let reached = settings(&right, &[ssl, ours]);
-    ensure(&reached.client_config(), &topic()).await.expect("the topic is made");
-    ensure(&reached.client_config(), &topic()).await.expect("it is there");
+    ensure(&reached).await.expect("the topic is made");
+    ensure(&reached).await.expect("it is there");
 
     // librdkafka says the same of a wrong name and an unknown authority: that only the name is wrong here shows where
     // names don't matter.
     let any_name = ("KAFKA_CONF_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "none");
     let misnamed = settings(&wrong, &[ssl, ours, any_name]);
-    ensure(&misnamed.client_config(), &topic()).await.expect("the certificate is right but for its name");
+    ensure(&misnamed).await.expect("the certificate is right but for its name");
 
     let (unknown, other, misnamed, plain) = (
         settings(&right, &[ssl]),

@@ -82,6 +82,7 @@ impl Replay {
         if self.dry_run || selected.is_empty() {
             return output.changes(changes);
         }
+        kafka.try_out(&[("the producer of replays", |kafka| ReplayPublisher::new(kafka).map(drop))])?;
         let publisher = ReplayPublisher::new(&kafka).context("the Kafka producer can't be made")?;
         let run = Run { database, publisher, changes, refused: None, stop: shutdown::on_signal()? };
         run.replay(&selected, self.rate, output).await

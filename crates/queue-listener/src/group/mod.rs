@@ -3,9 +3,11 @@
 //! * [`member`]: how a member is configured, the one place that commits offsets, and pausing.
 //! * [`undecodable`]: a batch that the client library can't decode, and the other errors of a client.
 //! * [`recreated`]: notices a topic that was deleted and recreated under the same name.
+//! * [`refusals`]: what Kafka refuses, until its operator acts.
 //! * [`reread`]: reads one record again, outside of any group.
 
 pub(crate) mod member;
 pub(crate) mod recreated;
+pub(crate) mod refusals;
 pub(crate) mod reread;
 pub(crate) mod undecodable;

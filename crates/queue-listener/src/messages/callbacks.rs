@@ -13,6 +13,8 @@ use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 
 use crate::group::member::commit;
 use crate::group::recreated::FirstRead;
+use crate::group::refusals::MemberRefusals;
+use crate::metrics::ListenerMetrics;
 
 /// A topic and the number of a partition.
 pub(super) type Partition = (String, i32);
@@ -25,6 +27,7 @@ pub(super) struct MessageCallbacks {
     pub(super) joined: Arc<AtomicBool>,
     /// How many topics are assigned.
     pub(super) topics: IntGauge,
+    pub(super) refusals: MemberRefusals,
     assignments: Mutex<Assignments>,
 }
 
@@ -46,8 +49,14 @@ struct HeldPartition {
 }
 
 impl MessageCallbacks {
-    pub(super) fn new(joined: Arc<AtomicBool>, topics: IntGauge) -> Self {
-        Self { joined, topics, assignments: Mutex::default() }
+    pub(super) fn new(joined: Arc<AtomicBool>, metrics: &ListenerMetrics) -> Self {
+        let refusals = MemberRefusals::new(metrics.refused.clone());
+        Self { joined, topics: metrics.user_topics.clone(), refusals, assignments: Mutex::default() }
+    }
+
+    /// Returns what is assigned.
+    pub(super) fn assigned(&self) -> Vec<Partition> {
+        self.assignments().current.keys().cloned().collect()
     }
 
     fn assignments(&self) -> MutexGuard<'_, Assignments> {
@@ -200,6 +209,7 @@ impl ConsumerContext for MessageCallbacks {
                 }
                 self.topics.set(assignments.topics() as i64);
                 self.joined.store(true, Ordering::Release);
+                self.refusals.is_member();
                 if count > 0 {
                     tracing::info!(partitions = count, "partitions of messages assigned");
                 }
@@ -212,13 +222,17 @@ impl ConsumerContext for MessageCallbacks {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Registry;
+
     use super::*;
 
     // Break: don't compare the numbers in `finish` of messages/callbacks.rs.
     #[test]
     fn what_was_stored_for_an_earlier_assignment_is_not_committed() {
-        let callbacks =
-            MessageCallbacks::new(Arc::default(), IntGauge::new("topics", "A test.").expect("a gauge"));
+        let callbacks = MessageCallbacks::new(
+            Arc::default(),
+            &ListenerMetrics::register(&Registry::new()).expect("metrics"),
+        );
         let partition = |name: &str| (name.to_owned(), 0);
         for name in ["kept", "taken", "given again", "recreated"] {
             callbacks.assignments().begin(partition(name));

@@ -10,9 +10,9 @@ use anyhow::{Context as _, bail};
 use domain::message::recipient_of_topic;
 use domain::message::record::{MessageRecord, Recipients};
 use platform::kafka::{KafkaSettings, record};
-use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset};
 use store::Database;
 use store::dead_letters::tell_of;
 use store::messages::records::store_all;
@@ -86,25 +86,8 @@ impl MessagePoller {
     /// # Errors
     /// If the client can't be made.
     pub(super) fn start(parts: MessageParts, stop: CancellationToken) -> anyhow::Result<Self> {
-        const DEFAULTS: [(&str, &str); 8] = [
-            ("session.timeout.ms", "10000"),
-            // A new topic is found by the metadata and shared out in a rebalance, of which the others learn by their
-            // heartbeats: together this takes about two seconds.
-            ("topic.metadata.refresh.interval.ms", "1000"),
-            ("heartbeat.interval.ms", "1000"),
-            // One fetch brings so much of each partition, and there may be thousands: 64 KiB, and as much in the client
-            // before it fetches again. A larger record comes alone.
-            ("queued.max.messages.kbytes", "64"),
-            ("fetch.message.max.bytes", "65536"),
-            // One answer of a broker stays in memory until its last record is taken.
-            ("fetch.max.bytes", "8388608"),
-            // The default of a second is long for a queue that is full so soon.
-            ("fetch.queue.backoff.ms", "10"),
-            // A topic that was deleted is no reason to ask for the others less often.
-            ("fetch.error.backoff.ms", "100"),
-        ];
-        let callbacks = MessageCallbacks::new(parts.joined.clone(), parts.metrics.user_topics.clone());
-        let client: BaseConsumer<MessageCallbacks> = member(&parts.kafka, &parts.group_id, &DEFAULTS)
+        let callbacks = MessageCallbacks::new(parts.joined.clone(), &parts.metrics);
+        let client: BaseConsumer<MessageCallbacks> = config(&parts.kafka, &parts.group_id)
             .create_with_context(callbacks)
             .context("the Kafka consumer of messages can't be made")?;
         client.subscribe(&[parts.subscription()])?;
@@ -179,6 +162,7 @@ impl MessagePoller {
                     chunk.bytes += record.size();
                     chunk.records.push(record);
                 }
+                Some(Err(error)) if self.client.context().refusals.note(&error) => {}
                 Some(Err(error)) => self.report(&error),
             }
             if chunk.records.len() >= CHUNK_RECORDS || chunk.bytes >= CHUNK_BYTES {
@@ -250,6 +234,35 @@ impl MessagePoller {
             }
         }
     }
+}
+
+/// Makes a consumer and drops it.
+///
+/// # Errors
+/// If the client can't be made.
+pub(crate) fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+    config(kafka, "trial").create::<BaseConsumer>().map(drop)
+}
+
+fn config(kafka: &KafkaSettings, group_id: &str) -> ClientConfig {
+    const DEFAULTS: [(&str, &str); 8] = [
+        ("session.timeout.ms", "10000"),
+        // A new topic is found by the metadata and shared out in a rebalance, of which the others learn by their
+        // heartbeats: together this takes about two seconds.
+        ("topic.metadata.refresh.interval.ms", "1000"),
+        ("heartbeat.interval.ms", "1000"),
+        // One fetch brings so much of each partition, and there may be thousands: 64 KiB, and as much in the client
+        // before it fetches again. A larger record comes alone.
+        ("queued.max.messages.kbytes", "64"),
+        ("fetch.message.max.bytes", "65536"),
+        // One answer of a broker stays in memory until its last record is taken.
+        ("fetch.max.bytes", "8388608"),
+        // The default of a second is long for a queue that is full so soon.
+        ("fetch.queue.backoff.ms", "10"),
+        // A topic that was deleted is no reason to ask for the others less often.
+        ("fetch.error.backoff.ms", "100"),
+    ];
+    member(kafka, group_id, &DEFAULTS)
 }
 
 const PANICKED: &str = "storing messages panicked";

@@ -1,6 +1,6 @@
 //! Has a user's topic read from its start that was deleted and recreated so quickly that the client's metadata never
 //! showed it missing. (Where they do, the topic leaves the assignment and comes back, and Kafka has deleted the old
-//! offsets with the old topic.)
+//! offsets with the old topic.) And has those that Kafka refused looked at again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,6 +22,13 @@ pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<MessageCallbacks>
     loop {
         tokio::time::sleep(PERIOD).await;
         let Some(callbacks) = callbacks.upgrade() else { return };
+        let (asked, kafka_of_look) = (Arc::clone(&callbacks), kafka.clone());
+        let looking = tokio::task::spawn_blocking(move || {
+            let assigned = asked.assigned();
+            let assigned = assigned.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+            asked.refusals.look_again(&kafka_of_look, assigned);
+        });
+        let _looked = looking.await;
         let first_reads = callbacks.first_reads();
         if first_reads.is_empty() {
             continue;

@@ -5,7 +5,7 @@
 //!                                                └─ frontier ─► consumer (offset commit)
 //! ```
 
-mod consumer;
+pub(crate) mod consumer;
 mod control;
 mod poisoned;
 mod record;

@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let channels = Channels { fetched: fetched_sender, control: control_sender, joined };
     let as_clock: Arc<dyn Clock> = clock.clone();
     // What lies beyond is stored in the table: half of the topic's retention is left for whoever reads it next.
-    let retention = retention(&settings.kafka.client_config(), &topic).await;
+    let retention = retention(&settings.kafka, &topic).await;
     let horizon = retention.and_then(|kept| TimeDelta::from_std(kept / 2).ok());
     // So that the first batches are as quick as the others. Where it fails they are slower, and that is all.
     let _cold = processing::warm_up(&database).await;

@@ -71,6 +71,9 @@ pub enum ApiError {
         /// The longest body that is taken, in bytes.
         max_bytes: usize,
     },
+    /// A message that its topic does not take.
+    #[error("The message is larger than its topic takes.")]
+    MessageTooLarge,
     /// A body in a form that is not read.
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
@@ -112,7 +115,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Duplicate { .. } | Self::InInbox => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable(_) | Self::OperatorNeeded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -162,6 +165,11 @@ impl ApiError {
         Self::OperatorNeeded { detail: "The service's database lacks something that this needs.", source }
     }
 
+    /// Returns what a client is told when Kafka refuses what the service may expect of it.
+    fn refused_by_kafka(source: anyhow::Error) -> Self {
+        Self::OperatorNeeded { detail: "Kafka refuses the service what this needs.", source }
+    }
+
     fn fields(&self) -> FieldErrors {
         match self {
             Self::InvalidFields(errors) => errors.clone(),
@@ -201,7 +209,13 @@ impl From<DatabaseError> for ApiError {
 
 impl From<SendError> for ApiError {
     fn from(error: SendError) -> Self {
-        Self::Unavailable(error.into())
+        if error.is_too_large() {
+            Self::MessageTooLarge
+        } else if error.takes_an_operator() {
+            Self::refused_by_kafka(error.into())
+        } else {
+            Self::Unavailable(error.into())
+        }
     }
 }
 
@@ -210,6 +224,7 @@ impl From<CheckError> for ApiError {
         match error {
             CheckError::Database(error) => error.into(),
             CheckError::Lost => Self::Internal(error.into()),
+            error if error.takes_an_operator() => Self::refused_by_kafka(error.into()),
             error => Self::Unavailable(error.into()),
         }
     }
@@ -272,6 +287,7 @@ mod tests {
             (ApiError::InInbox, 409, None),
             (ApiError::BodyTimeout { seconds: 10 }, 408, None),
             (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
+            (ApiError::MessageTooLarge, 413, None),
             (ApiError::UnsupportedMediaType("Use JSON."), 415, None),
             (ApiError::Unavailable(anyhow!("canary")), 503, Some(("retry-after", "1"))),
             (ApiError::refused_by_database(anyhow!("canary")), 503, None),
@@ -281,7 +297,8 @@ mod tests {
             let response = error.error_response();
             assert_eq!(response.status().as_u16(), status, "{error:?}");
             let closes = response.head().connection_type() == actix_web::http::ConnectionType::Close;
-            assert_eq!(closes, matches!(status, 408 | 413), "{error:?}");
+            let is_cut = matches!(error, ApiError::BodyTimeout { .. } | ApiError::BodyTooLarge { .. });
+            assert_eq!(closes, is_cut, "{error:?}");
             let headers = response.headers();
             assert_eq!(headers.get("content-type").expect("a type"), PROBLEM_JSON);
             assert_eq!(headers.contains_key("retry-after"), matches!(error, ApiError::Unavailable(_)));

@@ -12,6 +12,7 @@ use std::{io, thread};
 use domain::message::record::{MessageRecord, Recipients};
 use domain::message::topic_of;
 use platform::kafka::KafkaSettings;
+use rdkafka::error::KafkaResult;
 use store::messages::records::store_all;
 use store::messages::rows::{self, StoredMessage};
 use store::{Database, DatabaseError};
@@ -19,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::reader::{PATIENCE, TopicReader, Unread};
+use super::reader::{PATIENCE, TopicReader, Unread, refuses};
 
 /// Threads that check: a check takes some ten milliseconds, so this is a few hundred a second; each has a connection to
 /// every broker.
@@ -64,6 +65,13 @@ pub enum CheckError {
     Lost,
 }
 
+impl CheckError {
+    /// Tells whether trying again is in vain until Kafka's operator acts.
+    pub fn takes_an_operator(&self) -> bool {
+        matches!(self, Self::Unread(Unread::Kafka(error)) if refuses(error))
+    }
+}
+
 /// Checks users' topics. The threads end once the checker is dropped.
 pub struct Checker {
     jobs: SyncSender<Job>,
@@ -98,6 +106,14 @@ impl Checker {
             thread::Builder::new().name(format!("check-{number}")).spawn(move || worker.run(&queue))?;
         }
         Ok(Self { jobs })
+    }
+
+    /// Makes a consumer and drops it.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+        TopicReader::new(kafka).map(drop)
     }
 
     /// Stores everything that is in the user's topic by now.

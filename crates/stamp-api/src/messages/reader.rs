@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use domain::message::record::{MessageRecord, Recipients};
 use domain::record::{Coordinates, KafkaRecord};
 use platform::kafka::producer::Quiet;
+use platform::kafka::refusal::takes_an_operator;
 use platform::kafka::{KafkaSettings, record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -120,6 +121,7 @@ impl TopicReader {
         loop {
             match self.ends_now(topic, deadline) {
                 Ok(ends) => return Ok(ends),
+                Err(error) if refuses(&error) => return Err(error.into()),
                 Err(error) if Instant::now() + PAUSE >= deadline => {
                     return Err(Unread::Silence { last: Some(error) });
                 }
@@ -161,6 +163,11 @@ impl TopicReader {
     }
 }
 
+/// Tells whether waiting for Kafka is in vain.
+pub(super) fn refuses(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(takes_an_operator)
+}
+
 /// A topic that is being read. Dropped, the reading leaves the consumer free for another one.
 pub(super) struct TopicReading<'r> {
     consumer: &'r BaseConsumer<Quiet>,
@@ -196,6 +203,7 @@ impl TopicReading<'_> {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition)?,
+                Some(Err(error)) if refuses(&error) => return Err(error.into()),
                 // Whatever can be mended, the client mends by itself.
                 Some(Err(error)) => {
                     last = Some(error);

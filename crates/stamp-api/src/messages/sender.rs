@@ -9,8 +9,9 @@ use domain::message::{self, Message};
 use platform::kafka::KafkaSettings;
 use platform::kafka::TopicSettings;
 use platform::kafka::producer::{PROMPT, Quiet, producer_config, traceparent};
-use platform::kafka::topics::{TopicMaker, TopicSpec};
-use rdkafka::error::{KafkaError, KafkaResult};
+use platform::kafka::refusal::takes_an_operator;
+use platform::kafka::topics::{TopicError, TopicMaker, TopicSpec, is_there};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
@@ -44,13 +45,33 @@ pub struct Sent {
 pub enum SendError {
     /// The topic may be missing.
     #[error("the topic can't be made")]
-    Topic(#[source] anyhow::Error),
+    Topic(#[source] TopicError),
     /// Kafka took too long.
     #[error("Kafka did not take the message in time")]
     Late,
     /// The producer gave up, or Kafka refused.
     #[error("the message can't be published")]
     Delivery(#[source] KafkaError),
+}
+
+impl SendError {
+    fn code(&self) -> Option<RDKafkaErrorCode> {
+        match self {
+            Self::Topic(error) => error.code(),
+            Self::Late => None,
+            Self::Delivery(error) => error.rdkafka_error_code(),
+        }
+    }
+
+    /// Tells whether the topic does not take a message of that size.
+    pub fn is_too_large(&self) -> bool {
+        self.code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+    }
+
+    /// Tells whether trying again is in vain until Kafka's operator acts.
+    pub fn takes_an_operator(&self) -> bool {
+        self.code().is_some_and(takes_an_operator)
+    }
 }
 
 /// Sends messages to users' topics.
@@ -70,14 +91,21 @@ struct Producer {
 }
 
 impl Sender {
-    /// Makes the clients; connections are opened when they are needed.
+    /// Makes the producer; connections are opened when they are needed.
     ///
     /// # Errors
     /// If a client can't be made.
-    pub fn new(kafka: KafkaSettings, topics: TopicSettings) -> KafkaResult<Self> {
-        let maker = TopicMaker::new(&kafka.client_config())?;
+    pub fn new(kafka: KafkaSettings, topics: TopicSettings, maker: TopicMaker) -> KafkaResult<Self> {
         let producer = Mutex::new(Arc::new(Producer::new(&kafka)?));
         Ok(Self { kafka, topics, maker, producer })
+    }
+
+    /// Makes a producer and drops it.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+        Producer::new(kafka).map(drop)
     }
 
     /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing.
@@ -90,7 +118,7 @@ impl Sender {
         let deadline = Instant::now() + LIMIT;
         let producer = self.current();
         if !producer.known().contains(&spec.name) {
-            self.make(&spec, deadline).await?;
+            self.make(&producer, &spec, deadline).await?;
             producer.known().insert(spec.name.clone());
             return self.deliver(&producer, &spec, user, message, deadline).await;
         }
@@ -99,16 +127,28 @@ impl Sender {
         producer.known().remove(&spec.name);
         // The topic may have been deleted since. The client, which has known it, does not tell that from an outage in
         // time; but if it has to be made now, the message is not in it.
-        if !matches!(self.make(&spec, deadline).await, Ok(true)) || !self.replace(&producer) {
+        if !matches!(self.make(&producer, &spec, deadline).await, Ok(true)) || !self.replace(&producer) {
             return Err(error);
         }
         self.deliver(&self.current(), &spec, user, message, deadline).await
     }
 
-    /// Makes the topic while there is time to publish afterwards. Returns whether it was missing.
-    async fn make(&self, spec: &TopicSpec, deadline: Instant) -> Result<bool, SendError> {
+    /// Makes the topic if it is missing, while there is time to publish afterwards. Returns whether it was missing.
+    async fn make(
+        &self,
+        producer: &Arc<Producer>,
+        spec: &TopicSpec,
+        deadline: Instant,
+    ) -> Result<bool, SendError> {
         let limit = (deadline - DELIVERY_LIMIT).saturating_duration_since(Instant::now());
-        let made = tokio::time::timeout(limit, self.maker.make(spec, limit)).await;
+        let made = async {
+            // What is there needs no right to be made.
+            if producer.finds(&spec.name, limit).await? {
+                return Ok(false);
+            }
+            self.maker.make(spec, limit).await
+        };
+        let made = tokio::time::timeout(limit, made).await;
         made.map_err(|_elapsed| SendError::Late)?.map_err(SendError::Topic)
     }
 
@@ -188,6 +228,14 @@ impl Producer {
         let client =
             producer_config(kafka, &PROMPT).set("message.timeout.ms", limit).create_with_context(Quiet)?;
         Ok(Self { client, known: Mutex::default(), acknowledged: AtomicU64::default() })
+    }
+
+    /// Looks whether there is a topic. The client knows the topic then, as it does once it has published.
+    async fn finds(self: &Arc<Self>, topic: &str, limit: Duration) -> Result<bool, TopicError> {
+        let (producer, name) = (Arc::clone(self), topic.to_owned());
+        let looking =
+            tokio::task::spawn_blocking(move || is_there(producer.client.client(), &name, limit)).await;
+        looking.unwrap_or(Err(KafkaError::Canceled)).map_err(|error| TopicError::of(topic, error))
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -13,10 +13,10 @@ use domain::stamp::Stamp;
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
 use platform::kafka::producer::{PROMPT, producer_config, traceparent};
-use rdkafka::ClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::Notify;
 
 use super::outbox::Outbox;
@@ -95,18 +95,21 @@ impl Publisher {
         Ok(Self { kafka, topic, packing, outbox, producer })
     }
 
+    /// Makes a producer and drops it.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+        config(kafka, Packing::Together).create::<BaseProducer>().map(drop)
+    }
+
     fn producer(
         kafka: &KafkaSettings,
         packing: Packing,
         outbox: &Arc<Outbox>,
     ) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
-        let mut config = producer_config(kafka, &PROMPT);
-        // The outbox keeps an event for as long as Kafka is away, so it is never given up.
-        config.set("message.timeout.ms", "0");
-        if packing == Packing::Alone {
-            config.set("batch.num.messages", "1");
-        }
-        config.create_with_context(Deliveries { outbox: Arc::clone(outbox), named: AtomicUsize::new(0) })
+        let deliveries = Deliveries { outbox: Arc::clone(outbox), named: AtomicUsize::new(0) };
+        config(kafka, packing).create_with_context(deliveries)
     }
 
     fn current(&self) -> Arc<ThreadedProducer<Deliveries>> {
@@ -193,6 +196,16 @@ impl Publisher {
             );
         }
     }
+}
+
+fn config(kafka: &KafkaSettings, packing: Packing) -> ClientConfig {
+    let mut config = producer_config(kafka, &PROMPT);
+    // The outbox keeps an event for as long as Kafka is away, so it is never given up.
+    config.set("message.timeout.ms", "0");
+    if packing == Packing::Alone {
+        config.set("batch.num.messages", "1");
+    }
+    config
 }
 
 /// What is told of every acknowledgement, on the producer's thread.

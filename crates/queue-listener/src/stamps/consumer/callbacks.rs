@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::group::member::commit;
 use crate::group::recreated::FirstReads;
+use crate::group::refusals::MemberRefusals;
 use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
 use crate::stamps::control::Control;
@@ -37,6 +38,7 @@ pub(super) struct ConsumerState {
     pub(super) joined: Arc<AtomicBool>,
     pub(super) metrics: ListenerMetrics,
     pub(super) undecodable: UndecodableBatch,
+    pub(super) refusals: MemberRefusals,
     reader: Mutex<Reader>,
     first_reads: Mutex<FirstReads>,
     /// Partitions that are to be read from their start.
@@ -60,6 +62,7 @@ impl ConsumerState {
             control,
             joined,
             undecodable: UndecodableBatch::new(metrics.unreadable.clone()),
+            refusals: MemberRefusals::new(metrics.refused.clone()),
             metrics,
             reader: Mutex::default(),
             first_reads: Mutex::default(),
@@ -234,6 +237,7 @@ impl ConsumerContext for StampCallbacks {
                     self.shared.tell(Control::Assigned(assignments));
                 }
                 self.shared.joined.store(true, Ordering::Release);
+                self.shared.refusals.is_member();
             }
             Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(error = error.to_string(), "a rebalance failed"),

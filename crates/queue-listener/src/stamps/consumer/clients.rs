@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::batch::assignment::Commit;
 use platform::kafka::KafkaSettings;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaResult;
 
 use super::callbacks::{ConsumerState, StampCallbacks};
 use super::watchdog::Watchdog;
@@ -60,25 +62,7 @@ pub(super) struct Watched {
 impl Clients {
     /// Subscribes with a new client.
     pub(super) fn connect(&self) -> anyhow::Result<Watched> {
-        const DEFAULTS: [(&str, &str); 7] = [
-            // What a killed listener had waits for so long. It is the least that brokers allow unless they are told to.
-            ("session.timeout.ms", "6000"),
-            // Members learn of a rebalance by their heartbeats, and each of its two rounds waits for all of them.
-            ("heartbeat.interval.ms", "500"),
-            // The default of a second halves the rate once the local queue has been full.
-            ("fetch.queue.backoff.ms", "10"),
-            // Bounds how long a backlog's last records wait for the word that there are no more.
-            ("fetch.wait.max.ms", "100"),
-            // A pause throws away what is fetched ahead: a few chunks keep the reading going, and more would be fetched
-            // again and again. The first is for each partition, the second for the client, the third for one answer's
-            // share of a partition.
-            ("queued.min.messages", "4000"),
-            ("queued.max.messages.kbytes", "4096"),
-            ("fetch.message.max.bytes", "262144"),
-        ];
-        let client: BaseConsumer<StampCallbacks> = member(&self.kafka, &self.group_id, &DEFAULTS)
-            .set("enable.partition.eof", "true")
-            .set("statistics.interval.ms", "2000")
+        let client: BaseConsumer<StampCallbacks> = config(&self.kafka, &self.group_id)
             .create_with_context(StampCallbacks::new(Arc::clone(&self.shared)))
             .context("the Kafka consumer can't be made")?;
         client.subscribe(&[&self.shared.topic])?;
@@ -87,6 +71,36 @@ impl Clients {
         tokio::spawn(watchdog.watch(Arc::downgrade(&client), Arc::clone(&stuck)));
         Ok(Watched { client, stuck })
     }
+}
+
+/// Makes a consumer and drops it.
+///
+/// # Errors
+/// If the client can't be made.
+pub(crate) fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+    config(kafka, "trial").create::<BaseConsumer>().map(drop)
+}
+
+fn config(kafka: &KafkaSettings, group_id: &str) -> ClientConfig {
+    const DEFAULTS: [(&str, &str); 7] = [
+        // What a killed listener had waits for so long. It is the least that brokers allow unless they are told to.
+        ("session.timeout.ms", "6000"),
+        // Members learn of a rebalance by their heartbeats, and each of its two rounds waits for all of them.
+        ("heartbeat.interval.ms", "500"),
+        // The default of a second halves the rate once the local queue has been full.
+        ("fetch.queue.backoff.ms", "10"),
+        // Bounds how long a backlog's last records wait for the word that there are no more.
+        ("fetch.wait.max.ms", "100"),
+        // A pause throws away what is fetched ahead: a few chunks keep the reading going, and more would be fetched
+        // again and again. The first is for each partition, the second for the client, the third for one answer's
+        // share of a partition.
+        ("queued.min.messages", "4000"),
+        ("queued.max.messages.kbytes", "4096"),
+        ("fetch.message.max.bytes", "262144"),
+    ];
+    let mut config = member(kafka, group_id, &DEFAULTS);
+    config.set("enable.partition.eof", "true").set("statistics.interval.ms", "2000");
+    config
 }
 
 impl Watched {

@@ -4,7 +4,7 @@
 //! but, for a bounded time, the shell: with the channel full it pauses its partitions and goes on polling.
 
 mod callbacks;
-pub(super) mod clients;
+pub(crate) mod clients;
 #[cfg(test)]
 mod tests;
 mod watchdog;
@@ -207,6 +207,7 @@ impl StampPoller {
                     let end = shared.reader().reached_end(partition, shared.elapsed());
                     chunk.ends.extend(end);
                 }
+                Some(Err(error)) if self.clients.shared.refusals.note(&error) => {}
                 Some(Err(error)) => self.clients.shared.undecodable.report(&error),
             }
             if chunk.records.len() >= CHUNK_RECORDS || bytes >= CHUNK_BYTES {

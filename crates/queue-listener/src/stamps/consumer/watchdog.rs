@@ -49,8 +49,10 @@ impl Watchdog {
     fn look(&self, client: &Client) -> bool {
         // A question of any kind also wakes the client's own thread: it waits by the host's clock, and would
         // otherwise sleep through its heartbeats after that clock was set back.
-        let _awake = client.assignment();
+        let assigned = client.assignment().unwrap_or_default();
         let shared = &client.context().shared;
+        let assigned = assigned.elements();
+        shared.refusals.look_again(&self.kafka, assigned.iter().map(|it| (it.topic(), it.partition())));
         let Findings { recreated, raised } = recreated::find(client, &self.kafka, shared.first_reads().all());
         for first in raised {
             shared.first_reads().remember(first);

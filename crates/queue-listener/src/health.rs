@@ -1,0 +1,74 @@
+//! What `/readyz` looks at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use platform::health::{Condition, Health};
+use platform::kafka::reachability::Reachability;
+use prometheus::IntGauge;
+use store::Database;
+use store::readiness::DatabaseState;
+use tokio::sync::watch;
+
+use crate::metrics::ListenerMetrics;
+
+/// Whether the groups were joined for the first time.
+#[derive(Clone, Default)]
+pub(crate) struct Joined {
+    pub(crate) stamps: Arc<AtomicBool>,
+    pub(crate) messages: Arc<AtomicBool>,
+}
+
+/// Returns the listener's health.
+///
+/// * `kafka`, `database`: what was seen of the servers last.
+/// * `troubled`: any of the process's pools.
+pub(crate) fn health(
+    kafka: &watch::Receiver<Reachability>,
+    database: watch::Receiver<DatabaseState>,
+    troubled: Database,
+    joined: &Joined,
+    metrics: &ListenerMetrics,
+) -> Health {
+    let stall = metrics.stall.clone();
+    let group = "the consumer group has not been joined yet";
+    let group_of_messages = "the consumer group of messages has not been joined yet";
+    Health::new(kafka.clone())
+        .require(Box::new(move || database.borrow().reason()))
+        .require(not_yet(kafka, metrics, &joined.stamps, group))
+        .require(not_yet(kafka, metrics, &joined.messages, group_of_messages))
+        .desire(Box::new(move || troubled.trouble()))
+        .desire(Box::new(move || stall.reason()))
+        .desire(any_of(&metrics.refused, |_| {
+            "Kafka refuses to let topics be read or a group be joined; the log names the right".to_owned()
+        }))
+        .desire(any_of(&metrics.poisoned, |partitions| {
+            format!("too many records of {partitions} partitions become dead letters")
+        }))
+        .desire(any_of(&metrics.unreadable, |_| {
+            "a partition stands still at a batch that can't be decoded".to_owned()
+        }))
+        .desire(any_of(&metrics.silent, |partitions| {
+            format!("{partitions} partitions have records of which none comes")
+        }))
+}
+
+/// Waits for a group, unless Kafka refuses: what its operator has to mend is no reason to keep the listener out.
+fn not_yet(
+    kafka: &watch::Receiver<Reachability>,
+    metrics: &ListenerMetrics,
+    joined: &Arc<AtomicBool>,
+    what: &'static str,
+) -> Condition {
+    let (kafka, refused, joined) = (kafka.clone(), metrics.refused.clone(), Arc::clone(joined));
+    Box::new(move || {
+        let is_refused = refused.get() > 0 || matches!(*kafka.borrow(), Reachability::Refusing(_));
+        (!is_refused && !joined.load(Ordering::Acquire)).then(|| what.to_owned())
+    })
+}
+
+/// Complains while a gauge counts anything.
+fn any_of(gauge: &IntGauge, complaint: fn(i64) -> String) -> Condition {
+    let gauge = gauge.clone();
+    Box::new(move || (gauge.get() > 0).then(|| complaint(gauge.get())))
+}
