@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,21 +53,15 @@ time_t time(time_t *result) {
     return now.tv_sec;
 }
 
-typedef int (*timed_wait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-
-int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
-    static timed_wait wait;
-    if (!wait) {
-        /* Without a version some C libraries hand out the oldest one. */
-        wait = (timed_wait)dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
-        if (!wait) wait = (timed_wait)dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-    }
+/* Waits in short steps until the shifted clock gets to `until`; `wait` waits by the real one. Returns what `wait` does. */
+static int wait_by_shown_clock(int (*wait)(void *, void *, const struct timespec *), int timed_out, void *condition,
+                               void *mutex, const struct timespec *until) {
     const long step = 20 * 1000 * 1000;
     for (;;) {
         struct timespec shown, real;
         clock_gettime(CLOCK_REALTIME, &shown);
         if (shown.tv_sec > until->tv_sec || (shown.tv_sec == until->tv_sec && shown.tv_nsec >= until->tv_nsec))
-            return ETIMEDOUT;
+            return timed_out;
         long left = step;
         if (until->tv_sec - shown.tv_sec <= 1) {
             long exactly = (until->tv_sec - shown.tv_sec) * 1000000000L + until->tv_nsec - shown.tv_nsec;
@@ -79,6 +74,27 @@ int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, co
             real.tv_sec += 1;
         }
         int result = wait(condition, mutex, &real);
-        if (result != ETIMEDOUT) return result;
+        if (result != timed_out) return result;
     }
+}
+
+typedef int (*wait_by_real_clock)(void *, void *, const struct timespec *);
+
+/* Without a version some C libraries hand out the oldest function of that name. */
+static wait_by_real_clock real_function(const char *name, const char *version) {
+    void *found = dlvsym(RTLD_NEXT, name, version);
+    return (wait_by_real_clock)(found ? found : dlsym(RTLD_NEXT, name));
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+    static wait_by_real_clock wait;
+    if (!wait) wait = real_function("pthread_cond_timedwait", "GLIBC_2.3.2");
+    return wait_by_shown_clock(wait, ETIMEDOUT, condition, mutex, until);
+}
+
+/* The wait of C11, which does not call the one above. */
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
+    static wait_by_real_clock wait;
+    if (!wait) wait = real_function("cnd_timedwait", "GLIBC_2.28");
+    return wait_by_shown_clock(wait, thrd_timedout, condition, mutex, until);
 }

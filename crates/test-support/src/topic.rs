@@ -30,6 +30,8 @@ pub struct ReadRecord {
     pub partition: i32,
     /// Offset of the record in its partition.
     pub offset: i64,
+    /// When the record was made, by its own word or the broker's, in milliseconds since 1970.
+    pub timestamp: i64,
     /// Key of the record, if it has one.
     pub key: Option<Vec<u8>>,
     /// Value of the record, if it has one.
@@ -191,6 +193,7 @@ impl TestTopic {
         self.read_as(|record| ReadRecord {
             partition: record.partition(),
             offset: record.offset(),
+            timestamp: record.timestamp().to_millis().unwrap_or(-1),
             key: record.key().map(<[u8]>::to_vec),
             value: record.payload().map(<[u8]>::to_vec),
         })

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use test_support::HostClock;
 use test_support::patience::within;
+use test_support::{HostClock, TestTopic, eventually, stack};
 
+use e2e::process::command;
 use e2e::world::World;
+
+use crate::messages::{SECRET, USER, token};
 
 const HOUR: i64 = 3_600;
 const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
@@ -60,4 +63,54 @@ async fn due_times_hold_while_the_clocks_of_the_hosts_jump_an_hour_forward_and_b
     let spread = "SELECT format('late by %s to %s', min(processed_at - process_after), max(processed_at - process_after))
                   FROM stamp_states";
     println!("{}", world.database.query(spread, &[]).await[0].get::<_, String>(0));
+}
+
+/// Publishes a stamp and sends a message from a host whose clock is off by so many seconds, and has a dead letter
+/// replayed there. Returns by how many seconds the records' own times are off at most.
+async fn publish_from_a_host_that_is_off(seconds: i64, topic: TestTopic) -> i64 {
+    let world = World { topic, ..World::new().await };
+    let clock = HostClock::new();
+    clock.set(seconds);
+    let messages = TestTopic::new(1).await;
+    let mut variables = clock.variables().to_vec();
+    variables.extend([SECRET, ("MESSAGE_TOPIC", messages.name())]);
+    let (_api, url) = world.api_with(&variables).await;
+    let _listener = world.listener(&variables).await;
+    assert_eq!(world.create(&url, "a", "0").await.expect("an answer").0, 201);
+    world.processed(&url, "a").await;
+    let sender = token(USER, &["--scope", "messages:send"]);
+    let path = format!("{url}/v1/users/{USER}/messages");
+    let body = r#"{"ns-message":{"subject":"s","body":"b"}}"#;
+    let sent =
+        world.client.post(path).bearer_auth(sender).header("content-type", "application/json").body(body);
+    assert_eq!(sent.send().await.expect("an answer").status(), 201);
+    world.topic.send(None, Some(b"no stamp"));
+    world.topic.flush();
+    let dead = "SELECT count(*) FROM dead_letters WHERE replays = 0";
+    eventually("a dead letter", || world.database.number(dead), |count| *count == 1).await;
+    let url = world.database.url();
+    let mut replay = clock.variables().to_vec();
+    replay.extend([("DATABASE_URL", url), ("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers)]);
+    let replayed = command("queue-listener", &replay).args(["dlq", "replay", "--all"]).output();
+    let replayed = replayed.expect("the program can be run");
+    assert!(replayed.status.success(), "{replayed:?}");
+
+    let now = world.database.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
+    let records = [world.topic.read(), messages.read()].concat();
+    // The event, the record that is none, its replay, and the message.
+    assert_eq!(records.len(), 4);
+    records.iter().map(|record| (record.timestamp - now).abs() / 1_000).max().expect("records")
+}
+
+// Break: give records no timestamp in stamps/publisher.rs, in messages/sender.rs, or in dlq/publisher.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_carry_the_time_of_postgresql_whatever_the_clock_of_the_host_says() {
+    const DAY: i64 = 24 * HOUR;
+    for seconds in [2 * HOUR, -30 * DAY] {
+        let off = publish_from_a_host_that_is_off(seconds, TestTopic::new(1).await).await;
+        assert!(off < 60, "off by {off} s on a host that is off by {seconds} s");
+        let stamped_by_the_broker = TestTopic::with_settings(&[("message.timestamp.type", "LogAppendTime")]);
+        let off = publish_from_a_host_that_is_off(seconds, stamped_by_the_broker.await).await;
+        assert!(off < 60, "off by {off} s in a topic that the broker stamps");
+    }
 }

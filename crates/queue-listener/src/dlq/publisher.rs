@@ -1,32 +1,39 @@
 //! Publishes dead letters once more, with what they are replays of in their headers.
 
+use chrono::{DateTime, Utc};
 use domain::record::replay::{OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC};
 use domain::record::text::to_bytes;
 use futures_util::future::join_all;
 use platform::kafka::KafkaSettings;
 use platform::kafka::producer::producer_config;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use store::clock::{Clock as _, PostgresClock};
 use store::dead_letters::queries::{LetterSummary, WholeLetter};
 
 /// A producer for replays.
-pub(super) struct ReplayPublisher(FutureProducer);
+pub(super) struct ReplayPublisher {
+    producer: FutureProducer,
+    clock: PostgresClock,
+}
 
 impl ReplayPublisher {
     /// Makes a producer.
     ///
     /// # Errors
     /// If the client can't be made.
-    pub(super) fn new(kafka: &KafkaSettings) -> KafkaResult<Self> {
-        let producer = producer_config(kafka, &[])
-            .set("message.timeout.ms", "30000")
-            // What a record may weigh is the broker's to say: it took this one once.
-            .set("message.max.bytes", "1000000000")
-            // One that came compressed may be too large for its topic otherwise.
-            .set("compression.type", "zstd")
-            .create()?;
-        Ok(Self(producer))
+    pub(super) fn new(kafka: &KafkaSettings, clock: PostgresClock) -> KafkaResult<Self> {
+        Ok(Self { producer: config(kafka).create()?, clock })
+    }
+
+    /// Makes a producer and drops it.
+    ///
+    /// # Errors
+    /// If the client can't be made.
+    pub(super) fn try_out(kafka: &KafkaSettings) -> KafkaResult<()> {
+        config(kafka).create::<FutureProducer>().map(drop)
     }
 
     /// Publishes dead letters and waits until Kafka has decided on all.
@@ -43,7 +50,8 @@ impl ReplayPublisher {
 
     /// Hands a dead letter to the producer at once, and tells later what became of it.
     fn send(&self, letter: &WholeLetter) -> impl Future<Output = KafkaResult<()>> + use<> {
-        let delivery = self.0.send_result(record(letter)).map_err(|(error, _)| error);
+        let delivery =
+            self.producer.send_result(record(letter, self.clock.now())).map_err(|(error, _)| error);
         async {
             match delivery?.await {
                 Ok(delivered) => delivered.map(drop).map_err(|(error, _)| error),
@@ -53,17 +61,28 @@ impl ReplayPublisher {
     }
 }
 
+fn config(kafka: &KafkaSettings) -> ClientConfig {
+    let mut config = producer_config(kafka, &[]);
+    config
+        .set("message.timeout.ms", "30000")
+        // What a record may weigh is the broker's to say: it took this one once.
+        .set("message.max.bytes", "1000000000")
+        // One that came compressed may be too large for its topic otherwise.
+        .set("compression.type", "zstd");
+    config
+}
+
 fn code(delivered: &KafkaResult<()>) -> Option<RDKafkaErrorCode> {
     delivered.as_ref().err().and_then(KafkaError::rdkafka_error_code)
 }
 
-fn record(letter: &WholeLetter) -> FutureRecord<'_, [u8], [u8]> {
+fn record(letter: &WholeLetter, now: DateTime<Utc>) -> FutureRecord<'_, [u8], [u8]> {
     FutureRecord {
         topic: &letter.summary.topic,
         partition: None,
         payload: letter.value.as_deref(),
         key: letter.key.as_deref(),
-        timestamp: None,
+        timestamp: Some(now.timestamp_millis()),
         headers: Some(headers(letter)),
     }
 }

@@ -10,6 +10,7 @@ use platform::kafka::KafkaSettings;
 use platform::settings::Environment;
 use platform::shutdown::{self, CancellationToken};
 use store::Database;
+use store::clock::PostgresClock;
 use store::dead_letters::queries::{self, Filter, WholeLetter};
 use store::dead_letters::replays;
 
@@ -67,6 +68,7 @@ impl Replay {
         output: Output,
     ) -> anyhow::Result<()> {
         let kafka = KafkaSettings::from_environment(environment)?;
+        kafka.try_out(&[("the producer of replays", ReplayPublisher::try_out)])?;
         let ReplaySelector { id, topic, all } = self.selector;
         let replays_below = self.max_replays.or(all.then_some(MAX_REPLAYS));
         let filter = Filter {
@@ -82,8 +84,8 @@ impl Replay {
         if self.dry_run || selected.is_empty() {
             return output.changes(changes);
         }
-        kafka.try_out(&[("the producer of replays", |kafka| ReplayPublisher::new(kafka).map(drop))])?;
-        let publisher = ReplayPublisher::new(&kafka).context("the Kafka producer can't be made")?;
+        let clock = PostgresClock::synchronised(database).await;
+        let publisher = ReplayPublisher::new(&kafka, clock).context("the Kafka producer can't be made")?;
         let run = Run { database, publisher, changes, refused: None, stop: shutdown::on_signal()? };
         run.replay(&selected, self.rate, output).await
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::message::{self, Message};
 use platform::kafka::KafkaSettings;
 use platform::kafka::TopicSettings;
@@ -82,6 +83,14 @@ pub struct Sender {
     producer: Mutex<Arc<Producer>>,
 }
 
+/// A message with what its record needs.
+#[derive(Clone, Copy)]
+struct Addressed<'a> {
+    user: Uuid,
+    message: &'a Message,
+    now: DateTime<Utc>,
+}
+
 /// A producer, and the topics that it has found or made.
 struct Producer {
     client: FutureProducer<Quiet>,
@@ -108,21 +117,23 @@ impl Sender {
         Producer::new(kafka).map(drop)
     }
 
-    /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing.
+    /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing. `now`: the record's
+    /// time, by PostgreSQL's clock.
     ///
     /// # Errors
     /// After 1.8 s at the latest, if Kafka is away or refuses.
-    pub async fn send(&self, user: Uuid, message: &Message) -> Result<Sent, SendError> {
+    pub async fn send(&self, user: Uuid, message: &Message, now: DateTime<Utc>) -> Result<Sent, SendError> {
         let spec = TopicSpec::of_shared_messages(&self.topics)
             .unwrap_or_else(|| TopicSpec::of_user_messages(&self.topics, user));
         let deadline = Instant::now() + LIMIT;
+        let message = Addressed { user, message, now };
         let producer = self.current();
         if !producer.known().contains(&spec.name) {
             self.make(&producer, &spec, deadline).await?;
             producer.known().insert(spec.name.clone());
-            return self.deliver(&producer, &spec, user, message, deadline).await;
+            return self.deliver(&producer, &spec, message, deadline).await;
         }
-        let outcome = self.deliver(&producer, &spec, user, message, deadline).await;
+        let outcome = self.deliver(&producer, &spec, message, deadline).await;
         let Err(error) = outcome else { return outcome };
         producer.known().remove(&spec.name);
         // The topic may have been deleted since. The client, which has known it, does not tell that from an outage in
@@ -130,7 +141,7 @@ impl Sender {
         if !matches!(self.make(&producer, &spec, deadline).await, Ok(true)) || !self.replace(&producer) {
             return Err(error);
         }
-        self.deliver(&self.current(), &spec, user, message, deadline).await
+        self.deliver(&self.current(), &spec, message, deadline).await
     }
 
     /// Makes the topic if it is missing, while there is time to publish afterwards. Returns whether it was missing.
@@ -156,8 +167,7 @@ impl Sender {
         &self,
         producer: &Arc<Producer>,
         spec: &TopicSpec,
-        user: Uuid,
-        message: &Message,
+        Addressed { user, message, now }: Addressed<'_>,
         deadline: Instant,
     ) -> Result<Sent, SendError> {
         if Instant::now() > deadline - DELIVERY_LIMIT {
@@ -165,7 +175,11 @@ impl Sender {
         }
         let (key, value) = (user.to_string(), message::record::encode(message));
         let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
-        let record = FutureRecord::to(&spec.name).key(&key).payload(&value).headers(headers);
+        let record = FutureRecord::to(&spec.name)
+            .key(&key)
+            .payload(&value)
+            .timestamp(now.timestamp_millis())
+            .headers(headers);
         let acknowledged = producer.acknowledged.load(Ordering::Relaxed);
         let sending = producer.client.send(record, Duration::ZERO);
         match tokio::time::timeout(DELIVERY_LIMIT, sending).await {

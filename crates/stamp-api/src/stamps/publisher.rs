@@ -17,6 +17,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
+use store::clock::Clock;
 use tokio::sync::Notify;
 
 use super::outbox::Outbox;
@@ -77,6 +78,7 @@ pub struct Publisher {
     topic: String,
     packing: Packing,
     outbox: Arc<Outbox>,
+    clock: Arc<dyn Clock>,
     producer: Mutex<Arc<ThreadedProducer<Deliveries>>>,
 }
 
@@ -90,9 +92,10 @@ impl Publisher {
         topic: String,
         packing: Packing,
         outbox: Arc<Outbox>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, KafkaError> {
         let producer = Mutex::new(Arc::new(Self::producer(&kafka, packing, &outbox)?));
-        Ok(Self { kafka, topic, packing, outbox, producer })
+        Ok(Self { kafka, topic, packing, outbox, clock, producer })
     }
 
     /// Makes a producer and drops it.
@@ -132,6 +135,8 @@ impl Publisher {
             let record = BaseRecord::with_opaque_to(&self.topic, delivery)
                 .key(key.as_str())
                 .payload(value.as_slice())
+                // Brokers refuse a time that is an hour ahead of theirs, and delete by it what is old.
+                .timestamp(self.clock.now().timestamp_millis())
                 .headers(headers);
             let producer = self.current();
             let Err((error, back)) = producer.send(record) else { return };

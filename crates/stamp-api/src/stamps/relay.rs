@@ -8,6 +8,7 @@ use domain::outbox::{OutboxEvent, Publication};
 use domain::stamp::Stamp;
 use platform::kafka::KafkaSettings;
 use store::Database;
+use store::clock::PostgresClock;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -34,10 +35,12 @@ impl Relay {
         topic: &str,
         outbox: &Arc<Outbox>,
         database: &Database,
+        clock: &Arc<PostgresClock>,
         wanted: Wanted,
     ) -> anyhow::Result<Self> {
         let publisher = |packing| {
-            let publisher = Publisher::new(kafka.clone(), topic.to_owned(), packing, Arc::clone(outbox));
+            let (outbox, clock) = (Arc::clone(outbox), Arc::clone(clock));
+            let publisher = Publisher::new(kafka.clone(), topic.to_owned(), packing, outbox, clock);
             publisher.map(Arc::new).context("the Kafka producer can't be made")
         };
         let publishers = [publisher(Packing::Together)?, publisher(Packing::Alone)?];

@@ -66,7 +66,7 @@ pub async fn run(parts: IntakeParts, drain: CancellationToken) -> anyhow::Result
     let clock = clock?;
     let (outbox, wanted) = Outbox::new();
     let outbox = Arc::new(outbox);
-    let mut relay = Relay::start(&kafka, &topic, &outbox, database, wanted)?;
+    let mut relay = Relay::start(&kafka, &topic, &outbox, database, &clock, wanted)?;
     // What ends with the requests.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&clock).keep(database.clone(), drain.clone()));

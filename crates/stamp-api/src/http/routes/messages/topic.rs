@@ -9,6 +9,7 @@ use crate::auth::caller::{Caller, MESSAGES_SEND};
 use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::require_scope;
 use crate::http::error::ApiError;
+use crate::http::state::AppState;
 use crate::messages::check::Checker;
 use crate::messages::sender::{Sender, Sent};
 
@@ -31,6 +32,7 @@ struct CheckedBody {
 pub(super) async fn send(
     caller: Caller,
     sender: web::Data<Sender>,
+    state: web::Data<AppState>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -38,7 +40,8 @@ pub(super) async fn send(
     require_scope(&caller, MESSAGES_SEND)?;
     let body = Body::read(&request, payload, BodyLimits::ONE_MESSAGE).await?;
     let message = body.message_fields()?.parse()?;
-    let Sent { topic, partition, offset, key } = sender.send(user, &message).await?;
+    let now = state.intake()?.clock.now();
+    let Sent { topic, partition, offset, key } = sender.send(user, &message, now).await?;
     Ok(HttpResponse::Created().json(SentBody { topic, partition, offset, key }))
 }
 
