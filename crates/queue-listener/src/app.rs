@@ -63,11 +63,8 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let [database, for_messages] = Database::shares(&settings.database, "queue-listener", [3, 2])?;
     let pools = [database.clone(), for_messages.clone()];
     database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;
-    let topics = std::iter::once(TopicSpec::of_stamps(&settings.topics))
-        .chain(TopicSpec::of_shared_messages(&settings.topics))
-        .collect();
     let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
-    let kafka = reachability::watch(maker, topics, stop.clone());
+    let kafka = reachability::watch(maker, TopicSpec::of_both(&settings.topics), stop.clone());
     let joined = Joined::default();
     let seen = readiness::watch(database.clone(), stop.clone());
     let health = health(&kafka, seen.clone(), database.clone(), &joined, &metrics);

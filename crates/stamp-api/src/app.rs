@@ -36,11 +36,6 @@ use crate::stamps::run;
 
 /// How long a head may take: less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection is kept without a request: longer than the pause between two requests of a busy client.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long a connection may be without a request and its head: the rest of a head that follows another request has to
-/// come within the head's time once the pause is over.
-const IDLE_LIMIT: Duration = KEEP_ALIVE.saturating_add(HEAD_TIMEOUT);
 const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// What a stop of the service keeps back from its time to end the process in.
@@ -81,30 +76,29 @@ impl RunningApi {
     }
 }
 
-/// Binds both addresses at once, whether PostgreSQL and Kafka are there or not, and starts everything else.
+/// Binds both addresses at once, whether PostgreSQL and Kafka are there or not, and starts everything else. `asked`: that
+/// the service is to stop.
 ///
 /// # Errors
 /// If a setting can't be used or an address can't be bound.
-pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<RunningApi> {
+pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<RunningApi> {
     settings.kafka.try_out(&CLIENTS)?;
+    let stop = CancellationToken::new();
     // Stamps are taken in whatever becomes of the rest.
     let [intake, stamps, messages] = Database::shares(&settings.database, "stamp-api", [4, 3, 3])?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let auth = Auth::new(settings.auth.clone());
     let state = Arc::new(AppState::new(stamps.clone(), messages.clone(), max_time_tolerance, auth));
-    let topics =
-        [Some(TopicSpec::of_stamps(&settings.topics)), TopicSpec::of_shared_messages(&settings.topics)];
-    let topics = topics.into_iter().flatten().collect();
     let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
     let sender = Sender::new(settings.kafka.clone(), settings.topics.clone(), maker.clone())
         .context("the Kafka producer of messages can't be made")?;
-    let kafka = reachability::watch(maker, topics, stop.clone());
+    let kafka = reachability::watch(maker, TopicSpec::of_both(&settings.topics), stop.clone());
     let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &messages)
         .context("the threads for checks can't be started")?;
     let registry = Registry::new();
     let complaint = Arc::new(Complaint::default());
     let seen = readiness::watch(stamps.clone(), stop.clone());
-    let health = Arc::new(health(kafka.clone(), seen.clone(), &state, Arc::clone(&complaint)));
+    let health = Arc::new(health(kafka.clone(), seen.clone(), &state, Arc::clone(&complaint), asked.clone()));
     show_states(&registry, kafka, seen)?;
     let metrics = ApiMetrics::register(&registry)?;
 
@@ -116,7 +110,8 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
         metrics: metrics.clone(),
     };
     let limit = settings.process.shutdown_timeout;
-    let connections = Arc::new(Connections::new(IDLE_LIMIT));
+    // The rest of a head that follows another request has to come within the head's time once the pause is over.
+    let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT));
     show_bounded(&registry, &state, &connections)?;
     let pools = [intake.clone(), stamps.clone(), messages];
     database_connections(&registry, "stamp_api", move || Database::connections(&pools))?;
@@ -142,8 +137,14 @@ pub fn start(settings: ApiSettings, stop: CancellationToken) -> anyhow::Result<R
         intake: tokio::spawn(run::run(stamps, drain.clone())),
         drain,
     };
-    let supervisor = tokio::spawn(parts.supervise(stop, limit));
+    let supervisor = tokio::spawn(parts.supervise(late(asked, settings.shutdown_delay), stop, limit));
     Ok(RunningApi { http: http_address, admin: admin_address, supervisor })
+}
+
+/// Waits until the service was asked to stop and whoever sends requests here has had time to learn it from `/readyz`.
+async fn late(asked: CancellationToken, delay: Duration) {
+    asked.cancelled().await;
+    tokio::time::sleep(delay).await;
 }
 
 /// Returns what `/readyz` looks at.
@@ -152,9 +153,11 @@ fn health(
     database: watch::Receiver<DatabaseState>,
     state: &AppState,
     complaint: Arc<Complaint>,
+    asked: CancellationToken,
 ) -> Health {
     let (gate, troubled) = (Arc::clone(&state.gate), state.stamps.clone());
     Health::new(kafka)
+        .require(Box::new(move || asked.is_cancelled().then(|| "the service is about to stop".to_owned())))
         .require(Box::new(move || database.borrow().reason()))
         .require(Box::new(move || (!gate.is_open()).then(|| "the intake is not open".to_owned())))
         .desire(Box::new(move || complaint.get()))
@@ -194,7 +197,7 @@ fn http_server(
     let server = HttpServer::new(move || application(shared.clone()))
         .on_connect(move |stream, data| connections.enter(stream, data))
         .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(settings.keep_alive)
         .tcp_nodelay(true)
         .max_connections(MAX_CONNECTIONS_A_WORKER)
         .backlog(BACKLOG)
@@ -221,9 +224,14 @@ struct Servers {
 
 impl Servers {
     /// Waits until it is time to stop, or until a part ends that should not have; then stops everything.
-    async fn supervise(mut self, stop: CancellationToken, limit: Duration) -> anyhow::Result<()> {
+    async fn supervise(
+        mut self,
+        asked: impl Future<Output = ()>,
+        stop: CancellationToken,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(()),
+            () = asked => Ok(()),
             ended = &mut self.http => Err(early("the HTTP server", ended.map(|end| end.map_err(Into::into)))),
             ended = &mut self.admin => Err(early("the admin server", ended.map(|end| end.map_err(Into::into)))),
             ended = &mut self.intake => Err(early("the intake", ended)),

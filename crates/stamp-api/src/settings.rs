@@ -1,10 +1,11 @@
 //! The settings of `stamp-api`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use platform::kafka::KafkaSettings;
 use platform::kafka::TopicSettings;
-use platform::settings::{Environment, InvalidSetting, ProcessSettings, address};
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, address, seconds};
 use serde::Deserialize;
 use store::settings::DatabaseSettings;
 
@@ -18,6 +19,10 @@ const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
 pub struct ApiSettings {
     /// The address where clients reach the service.
     pub http_addr: SocketAddr,
+    /// How long a connection is kept without a request.
+    pub keep_alive: Duration,
+    /// How long a stop first says on `/readyz` that the service goes, and serves on.
+    pub shutdown_delay: Duration,
     /// The operators' address and the time to stop in.
     pub process: ProcessSettings,
     /// How to reach the database in which stamps are stored.
@@ -39,10 +44,15 @@ impl ApiSettings {
         #[derive(Deserialize)]
         struct Raw {
             http_addr: Option<String>,
+            http_keep_alive_secs: Option<String>,
+            shutdown_delay_secs: Option<String>,
         }
         let raw: Raw = environment.section()?;
         Ok(Self {
             http_addr: address("HTTP_ADDR", raw.http_addr, DEFAULT_HTTP_ADDR)?,
+            // Longer than balancers keep theirs (60 s, most of them): who closes first must not be this side.
+            keep_alive: seconds("HTTP_KEEP_ALIVE_SECS", raw.http_keep_alive_secs, 75, 1..=3_600)?,
+            shutdown_delay: seconds("SHUTDOWN_DELAY_SECS", raw.shutdown_delay_secs, 0, 0..=3_600)?,
             process: process(environment)?,
             database: DatabaseSettings::from_environment(environment)?,
             kafka: KafkaSettings::from_environment(environment)?,
@@ -76,5 +86,18 @@ mod tests {
         let settings = settings(&[]).expect("defaults");
         assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
         assert_eq!(settings.process.admin_addr.to_string(), "127.0.0.1:9464");
+        assert_eq!((settings.keep_alive.as_secs(), settings.shutdown_delay.as_secs()), (75, 0));
+    }
+
+    #[test]
+    fn times_are_whole_seconds_within_an_hour() {
+        for (name, zero_is_one) in [("HTTP_KEEP_ALIVE_SECS", false), ("SHUTDOWN_DELAY_SECS", true)] {
+            assert_eq!(settings(&[(name, "0")]).is_ok(), zero_is_one, "{name}");
+            assert!(settings(&[(name, "3600")]).is_ok() && settings(&[(name, "")]).is_ok(), "{name}");
+            for value in ["-1", "3601", "1.5", "soon", "100000000000000000000"] {
+                let error = settings(&[(name, value)]).expect_err(value).to_string();
+                assert!(error.starts_with(&format!("{name}={value:?}")), "{error}");
+            }
+        }
     }
 }

@@ -104,7 +104,7 @@ version() {
   binary=$(binary "$1")
   stat -L -c '%i %s %Y' "$binary" 2>/dev/null || stat -L -f '%i %z %m' "$binary"
   with_settings "$1" env | LC_ALL=C sort |
-    grep -E '^(DATABASE|KAFKA|STAMPS?|MESSAGE|TOPIC|RUST_LOG|LOG_FORMAT|HTTP_ADDR|ADMIN_ADDR|JWT|MIN_BATCH|MAX_|INSTANCE_ID|SHUTDOWN_)' | cksum
+    grep -E '^(DATABASE|KAFKA|STAMPS?|MESSAGE|TOPIC|RUST_LOG|LOG_FORMAT|HTTP_ADDR|ADMIN_ADDR|JWT|MIN_BATCH|MAX_|INSTANCE_ID|SHUTDOWN_|HTTP_KEEP_ALIVE)' | cksum
 }
 
 # Starts what is not running, and again what is of another version: an upgrade, or other settings.
@@ -145,7 +145,7 @@ start_service() {
 }
 
 # A little more than the service allows itself.
-stop_service() { stop_daemon "$1" TERM $((${SHUTDOWN_TIMEOUT_SECS:-10} + 5)) KILL service_pid "$1"; }
+stop_service() { stop_daemon "$1" TERM $((${SHUTDOWN_TIMEOUT_SECS:-10} + ${SHUTDOWN_DELAY_SECS:-0} + 5)) KILL service_pid "$1"; }
 
 # healthcheck SERVICE: whether it is ready; prints why not, or what needs attention. Of the environment it needs the
 # address alone: what else is set is meant for a start.

@@ -31,9 +31,11 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// Returns the topic of stamp events, which either service makes.
-    pub fn of_stamps(settings: &TopicSettings) -> Self {
-        Self::named(settings.stamp_topic.clone(), settings.stamp_topic_partitions, settings)
+    /// Returns the topics that either service makes when it starts: that of stamp events and, if there is one, that of
+    /// all users' messages.
+    pub fn of_both(settings: &TopicSettings) -> Vec<Self> {
+        let stamps = Self::named(settings.stamp_topic.clone(), settings.stamp_topic_partitions, settings);
+        std::iter::once(stamps).chain(Self::of_shared_messages(settings)).collect()
     }
 
     /// Returns the topic of all users' messages, which either service makes; `None` where each user has one.

@@ -1,7 +1,7 @@
 //! The environment, read once at the start. Nothing else in the project looks at environment variables.
 //!
-//! A section is a struct of optional strings that [`envy`] fills; its values are then parsed by [`number`], [`flag`] and
-//! [`address`], so that every error names the variable, its value and what is accepted.
+//! A section is a struct of optional strings that [`envy`] fills; its values are then parsed by [`number`], [`seconds`],
+//! [`flag`] and [`address`], so that every error names the variable, its value and what is accepted.
 
 mod environment;
 mod invalid;
@@ -13,4 +13,4 @@ mod values;
 pub use self::environment::{Environment, Secret, content_of};
 pub use self::invalid::InvalidSetting;
 pub use self::process::ProcessSettings;
-pub use self::values::{address, flag, number};
+pub use self::values::{address, flag, number, seconds};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::environment::Environment;
 use super::invalid::InvalidSetting;
-use super::values::{address, number};
+use super::values::{address, seconds};
 
 /// The settings that every process has: an address for its operators and a time to stop in.
 #[derive(Debug, Clone)]
@@ -35,12 +35,7 @@ impl ProcessSettings {
         let raw: Raw = environment.section()?;
         Ok(Self {
             admin_addr: address("ADMIN_ADDR", raw.admin_addr, default_admin_addr)?,
-            shutdown_timeout: Duration::from_secs(number(
-                "SHUTDOWN_TIMEOUT_SECS",
-                raw.shutdown_timeout_secs,
-                10,
-                1..=3_600,
-            )?),
+            shutdown_timeout: seconds("SHUTDOWN_TIMEOUT_SECS", raw.shutdown_timeout_secs, 10, 1..=3_600)?,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::invalid::InvalidSetting;
 
@@ -24,6 +25,19 @@ where
     value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         InvalidSetting::new(name, &value, format!("a whole number from {} to {}", range.start(), range.end()))
     })
+}
+
+/// Parses a time in whole seconds within a range.
+///
+/// # Errors
+/// If the value is no number, or lies outside the range.
+pub fn seconds(
+    name: &str,
+    value: Option<String>,
+    default: u64,
+    range: RangeInclusive<u64>,
+) -> Result<Duration, InvalidSetting> {
+    number(name, value, default, range).map(Duration::from_secs)
 }
 
 /// Parses `true` or `false`.

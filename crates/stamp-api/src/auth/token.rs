@@ -87,7 +87,33 @@ struct Claims {
     exp: Option<f64>,
     nbf: Option<f64>,
     #[serde(default)]
-    scope: String,
+    scope: Scope,
+}
+
+/// The scopes of a token: words in one text (RFC 8693, section 4.2), or a list of them, as many identity providers write
+/// it; null is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scope {
+    Text(String),
+    List(Vec<String>),
+    None(()),
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::None(())
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Text(text) => text,
+            Scope::List(list) => list.join(" "),
+            Scope::None(()) => Self::new(),
+        }
+    }
 }
 
 /// Checks tokens against the settings.
@@ -136,6 +162,6 @@ impl Verifier {
             return Err(TokenError::NotYet);
         }
         let subject = sub.and_then(|sub| Uuid::parse_str(&sub).ok()).ok_or(TokenError::Subject)?;
-        Ok(Caller::new(subject, scope))
+        Ok(Caller::new(subject, scope.into()))
     }
 }

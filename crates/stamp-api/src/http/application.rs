@@ -63,5 +63,5 @@ fn configure(config: &mut web::ServiceConfig) {
     batches::configure(config);
     messages::configure(config);
     health::configure(config);
-    config.default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)));
+    config.default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NoRoute)));
 }

@@ -189,8 +189,9 @@ fn parse_media_type(content_type: &str) -> Option<MediaType> {
         _ => return None,
     };
     let is_utf_8 = |parameter: &str| {
-        let parameter = parameter.to_ascii_lowercase();
-        parameter.is_empty() || matches!(parameter.as_str(), "charset=utf-8" | "charset=\"utf-8\"")
+        let parameter = parameter.to_ascii_lowercase().replace('"', "");
+        // The second is what many programs write, and the Encoding Standard has as a label of UTF-8.
+        parameter.is_empty() || matches!(parameter.as_str(), "charset=utf-8" | "charset=utf8")
     };
     parts.all(is_utf_8).then_some(media_type)
 }
@@ -247,6 +248,7 @@ mod tests {
             ("Application/JSON; Charset=UTF-8", Some(MediaType::Json)),
             ("application/x-www-form-urlencoded;charset=\"utf-8\"", Some(MediaType::Form)),
             ("application/json;", Some(MediaType::Json)),
+            ("application/json; charset=utf8", Some(MediaType::Json)),
             ("application/json; charset=utf-7", None),
             ("application/json; profile=x", None),
             ("application/jsonp", None),

@@ -60,7 +60,7 @@ impl FromRequest for StampReader {
     }
 }
 
-/// Leave to store stamps: anybody's, or with `STAMPS_REQUIRE_AUTH` that of a [`Caller`] with [`STAMPS_WRITE`].
+/// Leave to store stamps: anybody's but pages' of other sites (Fetch Metadata, `Sec-Fetch-Site`), or with `STAMPS_REQUIRE_AUTH` that of a [`Caller`] with [`STAMPS_WRITE`].
 #[derive(Debug)]
 pub struct StampWriter(());
 
@@ -69,7 +69,7 @@ impl FromRequest for StampWriter {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(stamp_scope(request, STAMPS_WRITE).map(Self))
+        ready(writer(request).map(Self))
     }
 }
 
@@ -82,6 +82,15 @@ fn caller(request: &HttpRequest) -> Result<Caller, ApiError> {
     })?;
     let token = bearer_token(request.headers())?;
     Ok(verifier.verify(token, state.intake()?.clock.now())?)
+}
+
+fn writer(request: &HttpRequest) -> Result<(), ApiError> {
+    // A browser sends a form for any page; a token it would not send with it.
+    let is_cross_site = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if is_cross_site && !state(request)?.auth.stamps_are_protected() {
+        return Err(ApiError::CrossSite);
+    }
+    stamp_scope(request, STAMPS_WRITE)
 }
 
 fn stamp_scope(request: &HttpRequest, scope: &'static str) -> Result<(), ApiError> {

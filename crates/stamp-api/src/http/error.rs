@@ -41,9 +41,15 @@ pub enum ApiError {
     /// A path to what is another user's.
     #[error("This belongs to another user.")]
     Forbidden,
-    /// A path that leads nowhere, or to something that does not exist.
-    #[error("There is nothing here.")]
-    NotFound,
+    /// A form that a page of another site has sent, on a route that asks for no token.
+    #[error("Pages of other sites can't send this without a token.")]
+    CrossSite,
+    /// A path that leads nowhere.
+    #[error("No route has this path.")]
+    NoRoute,
+    /// A path that leads to something that does not exist.
+    #[error("There is no such {0}.")]
+    NotFound(&'static str),
     /// A path that exists, with a method that it does not have.
     #[error("This resource takes {allow}.")]
     MethodNotAllowed {
@@ -110,8 +116,8 @@ impl ResponseError for ApiError {
         match self {
             Self::InvalidFields(_) | Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope { .. } | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::InsufficientScope { .. } | Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Duplicate { .. } | Self::InInbox => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -277,7 +283,9 @@ mod tests {
                 )),
             ),
             (ApiError::Forbidden, 403, None),
-            (ApiError::NotFound, 404, None),
+            (ApiError::CrossSite, 403, None),
+            (ApiError::NoRoute, 404, None),
+            (ApiError::NotFound("stamp"), 404, None),
             (ApiError::MethodNotAllowed { allow: "GET, HEAD" }, 405, Some(("allow", "GET, HEAD"))),
             (
                 ApiError::Duplicate { location: "/v1/stamps/a%2Fb".to_owned() },
@@ -334,6 +342,6 @@ mod tests {
     fn the_log_is_told_what_the_client_is_not() {
         let unavailable = ApiError::Unavailable(anyhow!("refused").context("can't connect"));
         assert_eq!(cause(&unavailable.into()).as_deref(), Some("can't connect: refused"));
-        assert_eq!(cause(&ApiError::NotFound.into()), None);
+        assert_eq!(cause(&ApiError::NoRoute.into()), None);
     }
 }

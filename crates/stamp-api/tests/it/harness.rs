@@ -136,6 +136,11 @@ impl Api {
         eventually(&format!("{path} says {text}"), answer, |body| body.contains(text)).await;
     }
 
+    /// Asks the API to stop, as SIGTERM does, and does not wait for it.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops the API as SIGTERM does.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

@@ -98,8 +98,13 @@ fn a_good_token_names_its_user_and_scopes() {
         assert!(!caller.has_scope(scope), "{scope}");
     }
 
-    let without = with_secret().verify(&hs256(&claims(json!({}))), now()).expect("a good token");
-    assert!(!without.has_scope(STAMPS_READ));
+    let reads =
+        |claims: Value| with_secret().verify(&hs256(&claims), now()).expect("good").has_scope(STAMPS_READ);
+    assert!(reads(claims(json!({"scope": ["messages:send", "stamps:read"]}))), "a list of scopes");
+    let mut null = claims(json!({}));
+    assert!(!reads(null.clone()), "no scope");
+    null["scope"] = Value::Null;
+    assert!(!reads(null), "null for a scope");
 }
 
 #[test]
@@ -275,7 +280,8 @@ fn what_is_not_the_token_that_was_signed_is_refused() {
             ("a name", with(json!({"sub": "admin"})), TokenError::Subject),
             ("an empty name", with(json!({"sub": ""})), TokenError::Subject),
             ("a number", with(json!({"sub": 7})), TokenError::Malformed),
-            ("a list of scopes", with(json!({"scope": ["a"]})), TokenError::Malformed),
+            ("a list of scopes with a number", with(json!({"scope": ["a", 1]})), TokenError::Malformed),
+            ("a number for a scope", with(json!({"scope": 1})), TokenError::Malformed),
             (
                 "an extension that has to be understood",
                 signed(&critical, &claims(json!({})), hmac(SECRET.as_bytes())),

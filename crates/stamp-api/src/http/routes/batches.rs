@@ -47,8 +47,8 @@ async fn show(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound)?;
-    let (batch, stamps) = batches::find(&state.stamps, id).await?.ok_or(ApiError::NotFound)?;
+    let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound("batch"))?;
+    let (batch, stamps) = batches::find(&state.stamps, id).await?.ok_or(ApiError::NotFound("batch"))?;
     Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))
 }
 

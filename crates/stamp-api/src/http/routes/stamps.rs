@@ -60,8 +60,8 @@ async fn show(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let object_cid = object_cid(request.uri().path()).ok_or(ApiError::NotFound)?;
-    let stamp = states::find(&state.stamps, object_cid.as_str()).await?.ok_or(ApiError::NotFound)?;
+    let object_cid = object_cid(request.uri().path()).ok_or(ApiError::NotFound("stamp"))?;
+    let stamp = states::find(&state.stamps, object_cid.as_str()).await?.ok_or(ApiError::NotFound("stamp"))?;
     Ok(HttpResponse::Ok().json(StampWithState::from(stamp)))
 }
 

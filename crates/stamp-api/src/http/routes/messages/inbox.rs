@@ -92,7 +92,7 @@ pub(super) async fn delete(
     match inbox::delete(&state.messages, user, uuid).await? {
         Deletion::Deleted => Ok(HttpResponse::NoContent().finish()),
         Deletion::InInbox => Err(ApiError::InInbox),
-        Deletion::NotFound => Err(ApiError::NotFound),
+        Deletion::NotFound => Err(ApiError::NotFound("message")),
     }
 }
 
@@ -107,7 +107,7 @@ async fn set_active(
 }
 
 fn found(message: Option<StoredMessage>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(MessageBody::from(message.ok_or(ApiError::NotFound)?)))
+    Ok(HttpResponse::Ok().json(MessageBody::from(message.ok_or(ApiError::NotFound("message"))?)))
 }
 
 fn folder(text: &str) -> Result<Folder, String> {

@@ -60,8 +60,10 @@ fn own_message(request: &HttpRequest, caller: &Caller) -> Result<(Uuid, Uuid), A
     Ok((own(request, caller)?, message))
 }
 
+/// Reads a uuid of the path; what is none is the name of nothing.
 fn uuid(request: &HttpRequest, name: &str) -> Result<Uuid, ApiError> {
-    Uuid::try_parse(request.match_info().query(name)).map_err(|_| ApiError::NotFound)
+    let what = if name == "user" { "user" } else { "message" };
+    Uuid::try_parse(request.match_info().query(name)).map_err(|_| ApiError::NotFound(what))
 }
 
 /// A message as its user sees it.
