@@ -61,8 +61,19 @@ pub struct Process {
 impl Process {
     /// Starts a program.
     pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child =
-            command(program, variables).stdout(Stdio::piped()).spawn().expect("the program starts");
+        Self::of(command(program, variables))
+    }
+
+    /// Starts a program that may have so many files open.
+    pub fn start_with_open_files(program: &str, variables: &[(&str, &str)], limit: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\""), &programs()[program]]);
+        command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, written) =
             (BufReader::new(child.stdout.take().expect("a pipe")).lines(), Arc::clone(&log));

@@ -31,6 +31,16 @@ impl World {
     /// Starts one of the services with further variables. It connects to the database with a role that may do what the
     /// service needs and no more.
     pub fn start(&self, program: &str, variables: &[(&str, &str)]) -> Process {
+        self.start_as(variables, program, Process::start)
+    }
+
+    /// Starts a service as [`start`](Self::start) does, in a way of one's own.
+    pub fn start_as(
+        &self,
+        variables: &[(&str, &str)],
+        program: &str,
+        start: impl FnOnce(&str, &[(&str, &str)]) -> Process,
+    ) -> Process {
         // A listener reads the topics of all tests' users; in a group of all tests, a user's messages would end in any
         // of their databases.
         let messages = format!("messages-{}", self.topic.name());
@@ -46,7 +56,7 @@ impl World {
             ("ADMIN_ADDR", "127.0.0.1:0"),
         ];
         let all: Vec<_> = own.into_iter().chain(variables.iter().copied()).collect();
-        Process::start(program, &all)
+        start(program, &all)
     }
 
     /// Starts the API and waits until it is ready. Returns it with its URL.

@@ -7,6 +7,7 @@
 //! * [`telemetry`], [`metrics`], [`shutdown`], [`retry`]: logs, counts, signals, patience.
 
 pub mod admin;
+pub mod descriptors;
 pub mod exit;
 pub mod health;
 pub mod healthcheck;

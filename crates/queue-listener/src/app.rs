@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use platform::admin;
 use platform::kafka::ClientKind;
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
 use platform::metrics::{database_connections, state};
 use platform::shutdown::CancellationToken;
+use platform::{admin, descriptors};
 use prometheus::Registry;
 use store::Database;
 use store::clock::PostgresClock;
@@ -57,6 +57,8 @@ impl RunningListener {
 /// If the settings can't be used or the address can't be bound.
 pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Result<RunningListener> {
     settings.kafka.try_out(&CLIENTS)?;
+    // A client of Kafka has a connection to each broker, and there may be many of those.
+    descriptors::raise_limit();
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.

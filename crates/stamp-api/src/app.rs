@@ -14,7 +14,7 @@ use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
 use platform::metrics::{self, database_connections, observed};
 use platform::shutdown::CancellationToken;
-use platform::{admin, telemetry};
+use platform::{admin, descriptors, telemetry};
 use prometheus::Registry;
 use store::Database;
 use store::readiness::{self, DatabaseState};
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::auth::Auth;
 use crate::http::application::{Shared, application};
-use crate::http::connections::Connections;
+use crate::http::connections::{Connections, ENTERING, most_connections};
 use crate::http::state::AppState;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
@@ -36,7 +36,6 @@ use crate::stamps::run;
 
 /// How long a head may take: less than a second on any network; who takes longer only holds the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_CONNECTIONS_A_WORKER: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// What a stop of the service keeps back from its time to end the process in.
 const RESERVE: Duration = Duration::from_millis(500);
@@ -111,7 +110,8 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     };
     let limit = settings.process.shutdown_timeout;
     // The rest of a head that follows another request has to come within the head's time once the pause is over.
-    let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT));
+    let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);
+    let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT, most));
     show_bounded(&registry, &state, &connections)?;
     let pools = [intake.clone(), stamps.clone(), messages];
     database_connections(&registry, "stamp_api", move || Database::connections(&pools))?;
@@ -194,12 +194,14 @@ fn http_server(
     connections: Arc<Connections>,
 ) -> anyhow::Result<(Server, SocketAddr)> {
     let address = settings.http_addr;
+    // A connection is taken in before another one is closed for it.
+    let max_of_worker = connections.most() + ENTERING;
     let server = HttpServer::new(move || application(shared.clone()))
         .on_connect(move |stream, data| connections.enter(stream, data))
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(settings.keep_alive)
         .tcp_nodelay(true)
-        .max_connections(MAX_CONNECTIONS_A_WORKER)
+        .max_connections(max_of_worker)
         .backlog(BACKLOG)
         // Half of the time to stop in is for requests, the other half for what they have stored.
         .shutdown_timeout(settings.process.shutdown_timeout.as_secs() / 2)

@@ -3,6 +3,7 @@
 mod backlog;
 mod clocks;
 mod commands;
+mod connections;
 mod crashes;
 mod databases;
 mod intake;

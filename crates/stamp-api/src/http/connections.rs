@@ -1,4 +1,5 @@
-//! Cuts connections that stay open without a request, and those whose client does not take its answer.
+//! Cuts connections that stay open without a request, those whose client does not take its answer, and the idlest one
+//! where there are too many.
 //!
 //! The server itself gives the first head of a connection five seconds, and a connection on which nothing comes half
 //! a minute. But once the first byte of a further head has come it waits for the rest of it for ever, and as long for a
@@ -7,7 +8,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,26 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// mobile phone.
 const BUSY_LIMIT: Duration = Duration::from_secs(120);
 
+/// The most connections: what comes of it is a few hundred MiB.
+const MOST: usize = 20_000;
+/// File descriptors for all but clients and the database: clients of Kafka, operators, files, what is about to be closed.
+const RESERVED: usize = 256;
+/// Connections that may be taken in while others are closed for them.
+pub const ENTERING: usize = 64;
+
+/// Returns how many connections of clients a process may hold that may open so many files and has so many connections to
+/// its database. Each takes two descriptors: the server's, and the second handle by which it is cut.
+pub fn most_connections(open_files: usize, database: usize) -> usize {
+    (open_files.saturating_sub(RESERVED + database) / 2).clamp(16, MOST)
+}
+
 /// All connections that are open.
 #[derive(Debug)]
 pub struct Connections {
     /// How long a connection may be without a request.
     idle_limit: Duration,
+    /// How many connections there may be: one more, and the one that was idle for longest is closed.
+    most: usize,
     last: AtomicU64,
     open: Mutex<HashMap<u64, Weak<Connection>>>,
 }
@@ -44,13 +60,20 @@ struct Connection {
     socket: Socket,
     /// When the connection is cut.
     until: Mutex<Instant>,
+    /// Whether a request is under way.
+    is_busy: AtomicBool,
     all: Arc<Connections>,
 }
 
 impl Connections {
-    /// Returns no connections yet. `idle_limit`: how long one may be without a request.
-    pub fn new(idle_limit: Duration) -> Self {
-        Self { idle_limit, last: AtomicU64::default(), open: Mutex::default() }
+    /// Returns no connections yet. `idle_limit`: how long one may be without a request; `most`: how many there may be.
+    pub fn new(idle_limit: Duration, most: usize) -> Self {
+        Self { idle_limit, most, last: AtomicU64::default(), open: Mutex::default() }
+    }
+
+    /// Returns how many connections there may be.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Takes a connection in: for [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
@@ -63,9 +86,28 @@ impl Connections {
         };
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let until = Mutex::new(Instant::now() + self.idle_limit);
-        let connection = Arc::new(Connection { number, socket, until, all: Arc::clone(self) });
-        self.open().insert(number, Arc::downgrade(&connection));
+        let is_busy = AtomicBool::default();
+        let connection = Arc::new(Connection { number, socket, until, is_busy, all: Arc::clone(self) });
+        let is_full = {
+            let mut open = self.open();
+            open.insert(number, Arc::downgrade(&connection));
+            open.len() > self.most
+        };
         data.insert(connection);
+        if is_full {
+            self.make_room();
+        }
+    }
+
+    /// Closes the connection that was idle for longest: whoever comes with a request goes before who has none.
+    fn make_room(&self) {
+        let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+        let idle = open.iter().filter(|connection| !connection.is_busy.load(Ordering::Relaxed));
+        if let Some(longest) = idle.min_by_key(|connection| connection.until()) {
+            tracing::debug!(most = self.most, "there are too many connections; an idle one is closed");
+            longest.is_busy.store(true, Ordering::Relaxed);
+            longest.cut();
+        }
     }
 
     /// Returns how many connections are open.
@@ -93,11 +135,19 @@ impl Connection {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
     }
 
+    fn until(&self) -> Instant {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cut_if_late(&self) {
-        if *self.until.lock().unwrap_or_else(PoisonError::into_inner) < Instant::now() {
-            // The other side may have closed it already.
-            let _closed = self.socket.shutdown(Shutdown::Both);
+        if self.until() < Instant::now() {
+            self.cut();
         }
+    }
+
+    fn cut(&self) {
+        // The other side may have closed it already.
+        let _closed = self.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -113,6 +163,7 @@ struct RequestUnderWay(Arc<Connection>);
 impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.0.allow(self.0.all.idle_limit);
+        self.0.is_busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -125,7 +176,20 @@ pub async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
         return next.call(request).await;
     };
     connection.allow(BUSY_LIMIT);
+    connection.is_busy.store(true, Ordering::Relaxed);
     let under_way = RequestUnderWay(connection);
     let response = next.call(request).await?;
     Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: under_way })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_get_half_of_the_descriptors_that_nobody_else_needs() {
+        assert_eq!(most_connections(1_024, 10), 379);
+        assert_eq!(most_connections(256, 10), 16);
+        assert_eq!(most_connections(1_048_576, 10), MOST);
+    }
 }
