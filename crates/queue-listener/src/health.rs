@@ -48,6 +48,9 @@ pub(crate) fn health(
         .desire(any_of(&metrics.unreadable, |_| {
             "a partition stands still at a batch that can't be decoded".to_owned()
         }))
+        .desire(any_of(&metrics.held_back, |partitions| {
+            format!("an open transaction of another producer holds back records of {partitions} partitions")
+        }))
         .desire(any_of(&metrics.silent, |partitions| {
             format!("{partitions} partitions have records of which none comes")
         }))

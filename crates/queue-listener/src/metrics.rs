@@ -23,6 +23,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) unreadable: IntGauge,
     pub(crate) silent: IntGauge,
     pub(crate) refused: IntGauge,
+    pub(crate) held_back: IntGauge,
     pub(crate) paused: IntGauge,
     /// What the database is asked for at the moment.
     pub(crate) stall: Stall,
@@ -76,7 +77,7 @@ impl ListenerMetrics {
             lag: gauge(
                 registry,
                 "queue_listener_lag",
-                "Records between the committed offsets and the ends.",
+                "Offsets that are not committed, or not read; those behind an open transaction count.",
             )?,
             rebalances: counter(
                 registry,
@@ -97,6 +98,11 @@ impl ListenerMetrics {
                 registry,
                 "queue_listener_silent_partitions",
                 "Partitions that have records of which none comes; a fresh consumer was made for them.",
+            )?,
+            held_back: gauge(
+                registry,
+                "queue_listener_held_back_partitions",
+                "Partitions in which an open transaction of another producer holds records back.",
             )?,
             refused: gauge(
                 registry,

@@ -16,6 +16,7 @@ pub mod servers;
 pub mod stack;
 pub mod tls;
 pub mod topic;
+pub mod transaction;
 
 pub use database::{Role, TestDatabase};
 pub use guarded::GuardedKafka;
@@ -27,3 +28,4 @@ pub use proxy::{KafkaLink, Proxy};
 pub use servers::{Directory, OwnKafka};
 pub use stack::{Stack, stack};
 pub use topic::TestTopic;
+pub use transaction::OpenTransaction;

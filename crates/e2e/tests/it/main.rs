@@ -15,4 +15,5 @@ mod partitions;
 mod poolers;
 mod replicas;
 mod rights;
+mod transactions;
 mod truncation;

@@ -110,6 +110,11 @@ impl Reader {
         Some(reading.assignment)
     }
 
+    /// Returns one past the last record of a partition that was read during its assignment, 0 if none was.
+    pub fn next(&self, partition: i32) -> i64 {
+        self.assigned.get(&partition).map_or(0, |reading| reading.next)
+    }
+
     /// Takes note of whether the partitions are paused. Silence counts from the end of a pause.
     pub fn set_paused(&mut self, paused: bool, now: Duration) {
         self.paused = paused;

@@ -18,6 +18,7 @@ use crate::group::recreated::FirstReads;
 use crate::group::refusals::MemberRefusals;
 use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
+use crate::stamps::consumer::ends::{HeldBack, PartitionEnds, position};
 use crate::stamps::control::Control;
 
 /// How long a rebalance waits for the write that is under way. The whole group waits with it, and what is not committed
@@ -43,6 +44,7 @@ pub(super) struct ConsumerState {
     first_reads: Mutex<FirstReads>,
     /// Partitions that are to be read from their start.
     rewound: Mutex<Vec<i32>>,
+    held_back: Mutex<HeldBack>,
     started: Instant,
 }
 
@@ -67,6 +69,7 @@ impl ConsumerState {
             reader: Mutex::default(),
             first_reads: Mutex::default(),
             rewound: Mutex::default(),
+            held_back: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -193,17 +196,27 @@ impl ClientContext for StampCallbacks {
             return;
         };
         let mut reader = self.shared.reader();
-        let (mut lag, mut known) = (0, Vec::new());
+        let mut held_back = lock(&self.shared.held_back);
+        let (mut lag, mut known, mut held) = (0, Vec::new(), Vec::new());
         for (partition, told) in &topic.partitions {
-            let read = told.app_offset.max(told.eof_offset).max(told.committed_offset);
-            if let Some(assignment) = reader.is_read_below(*partition, read) {
-                lag += told.consumer_lag.max(0);
-                known.push(Commit { assignment, offset: told.committed_offset });
+            if let Some(assignment) = reader.is_read_below(*partition, position(told)) {
+                let ends = PartitionEnds::new(told, reader.next(*partition));
+                lag += ends.lag();
+                known.push(Commit { assignment, offset: ends.committed });
+                if held_back.note(*partition, &ends, self.shared.elapsed()) {
+                    held.push(*partition);
+                }
             }
         }
+        held_back.keep(|partition| known.iter().any(|commit| commit.assignment.partition == partition));
+        drop(held_back);
         self.shared.metrics.lag.set(lag);
         self.shared.metrics.silent.set(reader.silent() as i64);
         drop(reader);
+        if self.shared.metrics.held_back.get() == 0 && !held.is_empty() {
+            tracing::warn!(partitions = ?held, "an open transaction of another producer holds records back");
+        }
+        self.shared.metrics.held_back.set(held.len() as i64);
         self.shared.tell(Control::Known(known));
     }
 

@@ -5,6 +5,7 @@
 
 mod callbacks;
 pub(crate) mod clients;
+mod ends;
 #[cfg(test)]
 mod tests;
 mod watchdog;
