@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::auth::Auth;
 use crate::http::application::{Shared, application};
+use crate::http::budget::BodyBudget;
 use crate::http::connections::{Connections, ENTERING, most_connections};
 use crate::http::state::AppState;
 use crate::messages::check::Checker;
@@ -100,11 +101,11 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     let health = Arc::new(health(kafka.clone(), seen.clone(), &state, Arc::clone(&complaint), asked.clone()));
     show_states(&registry, kafka, seen)?;
     let metrics = ApiMetrics::register(&registry)?;
-
     let shared = Shared {
         state: Arc::clone(&state),
         sender: Arc::new(sender),
         checker: Arc::new(checker),
+        bodies: BodyBudget::new(settings.body_budget),
         health: Arc::clone(&health),
         metrics: metrics.clone(),
     };
@@ -112,7 +113,7 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     // The rest of a head that follows another request has to come within the head's time once the pause is over.
     let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);
     let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT, most));
-    show_bounded(&registry, &state, &connections)?;
+    show_bounded(&registry, &state, &connections, &shared.bodies)?;
     let pools = [intake.clone(), stamps.clone(), messages];
     database_connections(&registry, "stamp_api", move || Database::connections(&pools))?;
     tokio::spawn(Arc::clone(&connections).watch(stop.clone()));
@@ -180,7 +181,16 @@ fn show_bounded(
     registry: &Registry,
     state: &Arc<AppState>,
     open: &Arc<Connections>,
+    bodies: &BodyBudget,
 ) -> prometheus::Result<()> {
+    let bodies = bodies.clone();
+    let taken = move || bodies.taken() as i64;
+    observed(
+        registry,
+        "stamp_api_http_body_bytes",
+        "Bytes of bodies in memory, HTTP_BODY_BUDGET_BYTES at most.",
+        taken,
+    )?;
     let (gate, open) = (Arc::clone(&state.gate), Arc::clone(open));
     let queued = move || gate.intake().map_or(0, |it| it.intake.queued() as i64);
     observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use platform::kafka::KafkaSettings;
 use platform::kafka::TopicSettings;
-use platform::settings::{Environment, InvalidSetting, ProcessSettings, address, seconds};
+use platform::settings::{Environment, InvalidSetting, ProcessSettings, address, number, seconds};
 use serde::Deserialize;
 use store::settings::DatabaseSettings;
 
@@ -14,6 +14,9 @@ use crate::auth::settings::AuthSettings;
 const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8000";
 const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
 
+/// The least memory for bodies: that of the largest one.
+const MIN_BODY_BUDGET: usize = 8 << 20;
+
 /// What `stamp-api serve` runs with.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -21,6 +24,8 @@ pub struct ApiSettings {
     pub http_addr: SocketAddr,
     /// How long a connection is kept without a request.
     pub keep_alive: Duration,
+    /// How many bytes of bodies may be in memory together.
+    pub body_budget: usize,
     /// How long a stop first says on `/readyz` that the service goes, and serves on.
     pub shutdown_delay: Duration,
     /// The operators' address and the time to stop in.
@@ -46,12 +51,19 @@ impl ApiSettings {
             http_addr: Option<String>,
             http_keep_alive_secs: Option<String>,
             shutdown_delay_secs: Option<String>,
+            http_body_budget_bytes: Option<String>,
         }
         let raw: Raw = environment.section()?;
         Ok(Self {
             http_addr: address("HTTP_ADDR", raw.http_addr, DEFAULT_HTTP_ADDR)?,
             // Longer than balancers keep theirs (60 s, most of them): who closes first must not be this side.
             keep_alive: seconds("HTTP_KEEP_ALIVE_SECS", raw.http_keep_alive_secs, 75, 1..=3_600)?,
+            body_budget: number(
+                "HTTP_BODY_BUDGET_BYTES",
+                raw.http_body_budget_bytes,
+                64 << 20,
+                MIN_BODY_BUDGET..=1 << 40,
+            )?,
             shutdown_delay: seconds("SHUTDOWN_DELAY_SECS", raw.shutdown_delay_secs, 0, 0..=3_600)?,
             process: process(environment)?,
             database: DatabaseSettings::from_environment(environment)?,
@@ -87,6 +99,18 @@ mod tests {
         assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
         assert_eq!(settings.process.admin_addr.to_string(), "127.0.0.1:9464");
         assert_eq!((settings.keep_alive.as_secs(), settings.shutdown_delay.as_secs()), (75, 0));
+    }
+
+    #[test]
+    fn bodies_have_room_for_the_largest_one_at_least() {
+        let bytes =
+            |value| settings(&[("HTTP_BODY_BUDGET_BYTES", value)]).map(|settings| settings.body_budget);
+        assert_eq!(bytes("8388608"), Ok(8 << 20));
+        assert_eq!(bytes(""), Ok(64 << 20));
+        for value in ["0", "8388607", "-1", "64M", "100000000000000000000"] {
+            let error = bytes(value).expect_err(value).to_string();
+            assert!(error.starts_with(&format!("HTTP_BODY_BUDGET_BYTES={value:?}")), "{error}");
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, web};
 use platform::health::SharedHealth;
 
+use super::budget::BodyBudget;
 use super::routes::{batches, health, messages, stamps};
 use super::state::AppState;
-use super::{body, connections, measure};
+use super::{connections, holding, measure};
 use crate::http::error::ApiError;
 use crate::http::request_id;
 use crate::messages::check::Checker;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub sender: Arc<Sender>,
     /// Checks users' topics, for the route that stores messages.
     pub checker: Arc<Checker>,
+    /// The memory of all bodies together.
+    pub bodies: BodyBudget,
     /// Health of the process, for the routes that tell of it.
     pub health: SharedHealth,
     /// Counts, for what surrounds the routes.
@@ -44,13 +47,14 @@ pub fn application(
     >,
 > {
     App::new()
+        .app_data(shared.bodies)
         .app_data(web::Data::from(shared.state))
         .app_data(web::Data::from(shared.sender))
         .app_data(web::Data::from(shared.checker))
         .app_data(web::Data::new(shared.health))
         .app_data(web::Data::new(shared.metrics))
         .configure(configure)
-        .wrap(from_fn(body::hold))
+        .wrap(from_fn(holding::hold))
         .wrap(from_fn(measure::measure))
         .wrap(from_fn(request_id::carry))
         .wrap(from_fn(connections::watch))

@@ -1,72 +1,23 @@
 //! Reading the body of a request: how much, how long, and in which form.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{self, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
-use actix_web::middleware::Next;
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
-use actix_web::{HttpMessage, HttpRequest};
 use domain::message::MessageFields;
 use domain::stamp::StampFields;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt as _;
 use percent_encoding::percent_decode;
 
+use crate::http::budget::{BodyBudget, BodyShare};
 use crate::http::error::ApiError;
 
 const SUPPORTED: &str =
     "Send the body as application/json or application/x-www-form-urlencoded, in UTF-8 if a charset is named.";
 const JSON: &str = "Send the body as application/json, in UTF-8 if a charset is named.";
 const UNENCODED: &str = "Send the body without a Content-Encoding.";
-
-/// Keeps hold of a chunked body until the answer to it is sent.
-///
-/// A connection whose body was not read to its end is closed within a second, as long as somebody holds that
-/// body. One that was let go would be read on, to where its sender likes and for as long as they like.
-///
-/// # Errors
-/// Only what `next` fails with.
-pub async fn hold(
-    mut request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse, actix_web::Error> {
-    if !request.headers().contains_key(TRANSFER_ENCODING) {
-        return next.call(request).await;
-    }
-    let held = Rc::new(RefCell::new(request.take_payload()));
-    let shared = Rc::clone(&held);
-    let payload = stream::poll_fn(move |context| shared.borrow_mut().poll_next_unpin(context));
-    request.set_payload(dev::Payload::Stream { payload: Box::pin(payload) });
-    let response = next.call(request).await?;
-    Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: held })))
-}
-
-/// An answer that holds something until it is sent, or given up.
-pub(crate) struct Holding<T> {
-    pub(crate) answer: BoxBody,
-    pub(crate) _held: T,
-}
-
-impl<T: Unpin + 'static> MessageBody for Holding<T> {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.answer.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.answer).poll_next(context)
-    }
-}
 
 /// What is taken for a body: in which forms, how much, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -104,23 +55,26 @@ pub enum MediaType {
 pub struct Body {
     media_type: MediaType,
     bytes: Bytes,
+    _share: BodyShare,
 }
 
 impl Body {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, or 400 if the body
-    /// breaks off.
+    /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, 400 if the body breaks
+    /// off, or 503 if all bodies together leave no memory for it.
     pub async fn read(request: &HttpRequest, payload: Payload, limits: BodyLimits) -> Result<Self, ApiError> {
         let media_type = media_type(request.headers(), limits.media_types)?;
         if announced_length(request.headers()) > limits.bytes as u64 {
             return Err(ApiError::BodyTooLarge { max_bytes: limits.bytes });
         }
-        let bytes = tokio::time::timeout(limits.time, collect(payload, limits.bytes))
+        let budget = request.app_data::<BodyBudget>().cloned();
+        let collected = collect(payload, limits.bytes, budget.as_ref());
+        let (bytes, share) = tokio::time::timeout(limits.time, collected)
             .await
             .map_err(|_| ApiError::BodyTimeout { seconds: limits.time.as_secs() })??;
-        Ok(Self { media_type, bytes })
+        Ok(Self { media_type, bytes, _share: share })
     }
 
     /// Finds the members of one stamp in the body.
@@ -143,17 +97,27 @@ impl Body {
     }
 }
 
-async fn collect(mut payload: Payload, max_bytes: usize) -> Result<Bytes, ApiError> {
-    let mut body = BytesMut::new();
+/// Collects a body. What of it has come counts in the budget, not what its head announces.
+async fn collect(
+    mut payload: Payload,
+    max_bytes: usize,
+    budget: Option<&BodyBudget>,
+) -> Result<(Bytes, BodyShare), ApiError> {
+    let (mut body, mut share) = (BytesMut::new(), BodyShare::default());
     while let Some(chunk) = payload.next().await {
         let chunk =
             chunk.map_err(|error| ApiError::MalformedBody(format!("The body breaks off: {error}.")))?;
         if body.len() + chunk.len() > max_bytes {
             return Err(ApiError::BodyTooLarge { max_bytes });
         }
+        if let Some(budget) = budget
+            && !budget.cover(&mut share, body.len() + chunk.len()).await
+        {
+            return Err(ApiError::Crowded);
+        }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), share))
 }
 
 /// Returns what `Content-Length` says; the server has made sure that it is a number.
@@ -217,9 +181,10 @@ fn form_text(encoded: &[u8]) -> Result<String, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::FromRequest;
     use actix_web::http::header::{HeaderName, HeaderValue};
     use actix_web::test::TestRequest;
+    use actix_web::{FromRequest, dev};
+    use futures_util::stream;
 
     use super::*;
 
@@ -315,7 +280,8 @@ mod tests {
             (MediaType::Form, "object_cid=a&object_cid=b"),
             (MediaType::Json, r#"{"object_cid":"a","object_cid":"b"}"#),
         ] {
-            let body = Body { media_type, bytes: Bytes::from_static(text.as_bytes()) };
+            let body =
+                Body { media_type, bytes: Bytes::from_static(text.as_bytes()), _share: BodyShare::default() };
             match body.stamp_fields() {
                 Err(ApiError::InvalidFields(errors)) => {
                     assert!(errors.to_string().starts_with("object_cid:"));

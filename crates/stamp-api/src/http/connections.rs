@@ -20,7 +20,7 @@ use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::body::Holding;
+use crate::http::holding::Holding;
 
 /// How often connections are looked at.
 const PERIOD: Duration = Duration::from_secs(1);

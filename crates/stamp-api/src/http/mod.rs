@@ -1,17 +1,19 @@
 //! HTTP: what clients can ask for, and what surrounds every request.
 //!
 //! * [`routes`]: one file or folder per resource, each made by [`resource`]; [`application`] puts them together.
-//! * [`body`], [`query`]: reading what a request carries; [`error`]: the one map to statuses.
+//! * [`body`], [`query`]: reading what a request carries, within a [`budget`] of memory; [`error`]: the one map to statuses.
 //! * [`caller`]: who calls, as an argument of a handler.
-//! * [`connections`]: cuts connections that only stay open; [`request_id`], [`measure`]: what every request carries and
+//! * [`holding`]: keeps what an answer needs until it is sent; [`connections`]: cuts connections that only stay open; [`request_id`], [`measure`]: what every request carries and
 //!   leaves behind.
 //! * [`state`]: what the routes share.
 
 pub mod application;
 pub mod body;
+pub mod budget;
 pub mod caller;
 pub mod connections;
 pub mod error;
+pub mod holding;
 pub mod measure;
 pub mod query;
 pub mod request_id;

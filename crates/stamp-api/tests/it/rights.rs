@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::harness::World;
 use crate::tokens::{SECRET, authorization};
 
-// Break: map `ErrorClass::Fatal` to `Unavailable` in stamps/intake.rs or in http/error.rs.
+// Break: map `ErrorClass::Fatal` to `Unavailable` in stamps/intake.rs or in http/error/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_goes_is_told_without_a_time_to_try_again_and_one_that_comes_back_is_used() {
     let world = World::new().await;

@@ -103,7 +103,7 @@ fn what_is_done_once_is_done_in_its_place() {
             "stamp-api/stamps/intake.rs",
         ],
     );
-    only_in(&["impl ResponseError"], &["stamp-api/http/error.rs"]);
+    only_in(&["impl ResponseError"], &["stamp-api/http/error/mod.rs"]);
     only_in(&["jsonwebtoken::"], &["stamp-api/auth/"]);
     only_in(&["migrations::migrate("], &["stamp-api/cli.rs"]);
     only_in(&["INSERT INTO ", "UPDATE ", "DELETE FROM ", "SELECT "], &["store/"]);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use test_support::eventually;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -136,6 +137,33 @@ async fn who_sends_a_further_head_byte_by_byte_is_cut_like_a_connection_on_which
     // Six seconds of keep-alive, five of head, and the time between two looks.
     let took = started.elapsed();
     assert!(took > Duration::from_secs(6) && took < Duration::from_secs(16), "{took:?}");
+    api.stop().await;
+}
+
+// Break: don't ask the budget in `collect` of http/body.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_sent_half_take_no_more_memory_than_is_set_and_end_with_their_connections() {
+    const BUDGET: f64 = 8_388_608.0;
+    let world = World::new().await;
+    let api = world.serve(&[("HTTP_BODY_BUDGET_BYTES", "8388608")]).await;
+    let head = format!("{POST}{JSON}content-length: 65000\r\n\r\n");
+    let half = head + &" ".repeat(60_000);
+    let mut halves = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(api.address()).await.expect("a connection");
+        stream.write_all(half.as_bytes()).await.expect("sent");
+        halves.push(stream);
+    }
+    let taken = || api.metric("stamp_api_http_body_bytes");
+    eventually("the memory is taken", taken, |taken| *taken > BUDGET * 0.9).await;
+    assert!(taken().await <= BUDGET);
+    let asked = Instant::now();
+    let refused = api.create("late").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    assert!(asked.elapsed() < Duration::from_millis(2_500), "{:?}", asked.elapsed());
+    drop(halves);
+    api.metric_is("stamp_api_http_body_bytes", 0.0).await;
+    assert_eq!(api.create("late").await.status, 201);
     api.stop().await;
 }
 
