@@ -113,7 +113,7 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     // The rest of a head that follows another request has to come within the head's time once the pause is over.
     let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);
     let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT, most));
-    show_bounded(&registry, &state, &connections, &shared.bodies)?;
+    show_bounded(&registry, &state, &connections, &shared)?;
     let pools = [intake.clone(), stamps.clone(), messages];
     database_connections(&registry, "stamp_api", move || Database::connections(&pools))?;
     tokio::spawn(Arc::clone(&connections).watch(stop.clone()));
@@ -181,9 +181,11 @@ fn show_bounded(
     registry: &Registry,
     state: &Arc<AppState>,
     open: &Arc<Connections>,
-    bodies: &BodyBudget,
+    shared: &Shared,
 ) -> prometheus::Result<()> {
-    let bodies = bodies.clone();
+    let (bodies, sender) = (shared.bodies.clone(), Arc::clone(&shared.sender));
+    let made = move || sender.topics_made() as i64;
+    observed(registry, "stamp_api_user_topics_made", "Topics of users that this process has made.", made)?;
     let taken = move || bodies.taken() as i64;
     observed(
         registry,

@@ -41,14 +41,19 @@ impl Query {
         outcome.map_err(|sentence| self.errors.push(name, sentence)).ok()
     }
 
-    /// Returns `limit`: how many items are wanted.
+    /// Returns `limit`: how many items of a list are wanted.
     pub fn limit(&mut self) -> i64 {
+        self.limit_up_to(DEFAULT_LIMIT, MAX_LIMIT)
+    }
+
+    /// Returns `limit` where there is another default, and another bound.
+    pub fn limit_up_to(&mut self, default: i64, max: i64) -> i64 {
         let parse = |text: &str| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
-            limit.ok_or_else(|| format!("A whole number from 1 to {MAX_LIMIT} is required."))
+            let limit = text.parse().ok().filter(|limit| digits && (1..=max).contains(limit));
+            limit.ok_or_else(|| format!("A whole number from 1 to {max} is required."))
         };
-        self.parse("limit", parse).unwrap_or(DEFAULT_LIMIT)
+        self.parse("limit", parse).unwrap_or(default)
     }
 
     /// Fails if any parameter is wrong.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::new_topics::NewTopics;
 use chrono::{DateTime, Utc};
 use domain::message::{self, Message};
 use platform::kafka::KafkaSettings;
@@ -47,6 +48,12 @@ pub enum SendError {
     /// The topic may be missing.
     #[error("the topic can't be made")]
     Topic(#[source] TopicError),
+    /// The sender has had too many topics made lately.
+    #[error("the sender has had too many topics made")]
+    TooManyTopics {
+        /// The time after which another one may be made.
+        retry_after: Duration,
+    },
     /// Kafka took too long.
     #[error("Kafka did not take the message in time")]
     Late,
@@ -59,7 +66,7 @@ impl SendError {
     fn code(&self) -> Option<RDKafkaErrorCode> {
         match self {
             Self::Topic(error) => error.code(),
-            Self::Late => None,
+            Self::Late | Self::TooManyTopics { .. } => None,
             Self::Delivery(error) => error.rdkafka_error_code(),
         }
     }
@@ -81,14 +88,20 @@ pub struct Sender {
     topics: TopicSettings,
     maker: TopicMaker,
     producer: Mutex<Arc<Producer>>,
+    new_topics: NewTopics,
 }
 
-/// A message with what its record needs.
-#[derive(Clone, Copy)]
-struct Addressed<'a> {
-    user: Uuid,
-    message: &'a Message,
-    now: DateTime<Utc>,
+/// A message on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Who sends the message.
+    pub sender: Uuid,
+    /// The user whom the message is for.
+    pub user: Uuid,
+    /// The message itself.
+    pub message: &'a Message,
+    /// The record's time, by PostgreSQL's clock.
+    pub now: DateTime<Utc>,
 }
 
 /// A producer, and the topics that it has found or made.
@@ -106,7 +119,7 @@ impl Sender {
     /// If a client can't be made.
     pub fn new(kafka: KafkaSettings, topics: TopicSettings, maker: TopicMaker) -> KafkaResult<Self> {
         let producer = Mutex::new(Arc::new(Producer::new(&kafka)?));
-        Ok(Self { kafka, topics, maker, producer })
+        Ok(Self { kafka, topics, maker, producer, new_topics: NewTopics::default() })
     }
 
     /// Makes a producer and drops it.
@@ -117,19 +130,23 @@ impl Sender {
         Producer::new(kafka).map(drop)
     }
 
-    /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing. `now`: the record's
-    /// time, by PostgreSQL's clock.
+    /// Returns how many topics of users were made.
+    pub fn topics_made(&self) -> u64 {
+        self.new_topics.made()
+    }
+
+    /// Sends a message to a user and waits until Kafka has it, making the topic if it is missing.
     ///
     /// # Errors
-    /// After 1.8 s at the latest, if Kafka is away or refuses.
-    pub async fn send(&self, user: Uuid, message: &Message, now: DateTime<Utc>) -> Result<Sent, SendError> {
+    /// After 1.8 s at the latest, if Kafka is away or refuses, or the sender has had too many topics made.
+    pub async fn send(&self, message: Outgoing<'_>) -> Result<Sent, SendError> {
+        let user = message.user;
         let spec = TopicSpec::of_shared_messages(&self.topics)
             .unwrap_or_else(|| TopicSpec::of_user_messages(&self.topics, user));
         let deadline = Instant::now() + LIMIT;
-        let message = Addressed { user, message, now };
         let producer = self.current();
         if !producer.known().contains(&spec.name) {
-            self.make(&producer, &spec, deadline).await?;
+            self.make(&producer, &spec, message.sender, deadline).await?;
             producer.known().insert(spec.name.clone());
             return self.deliver(&producer, &spec, message, deadline).await;
         }
@@ -138,7 +155,9 @@ impl Sender {
         producer.known().remove(&spec.name);
         // The topic may have been deleted since. The client, which has known it, does not tell that from an outage in
         // time; but if it has to be made now, the message is not in it.
-        if !matches!(self.make(&producer, &spec, deadline).await, Ok(true)) || !self.replace(&producer) {
+        if !matches!(self.make(&producer, &spec, message.sender, deadline).await, Ok(true))
+            || !self.replace(&producer)
+        {
             return Err(error);
         }
         self.deliver(&self.current(), &spec, message, deadline).await
@@ -149,25 +168,33 @@ impl Sender {
         &self,
         producer: &Arc<Producer>,
         spec: &TopicSpec,
+        sender: Uuid,
         deadline: Instant,
     ) -> Result<bool, SendError> {
         let limit = (deadline - DELIVERY_LIMIT).saturating_duration_since(Instant::now());
         let made = async {
-            // What is there needs no right to be made.
-            if producer.finds(&spec.name, limit).await? {
+            // What is there needs no right to be made, and counts for nobody.
+            if producer.finds(&spec.name, limit).await.map_err(SendError::Topic)? {
                 return Ok(false);
             }
-            self.maker.make(spec, limit).await
+            let leave = self.new_topics.take(sender, std::time::Instant::now());
+            leave.map_err(|retry_after| SendError::TooManyTopics { retry_after })?;
+            let made = self.maker.make(spec, limit).await;
+            match &made {
+                Ok(true) => self.new_topics.count(),
+                Ok(false) | Err(_) => self.new_topics.give_back(sender),
+            }
+            made.map_err(SendError::Topic)
         };
         let made = tokio::time::timeout(limit, made).await;
-        made.map_err(|_elapsed| SendError::Late)?.map_err(SendError::Topic)
+        made.map_err(|_elapsed| SendError::Late)?
     }
 
     async fn deliver(
         &self,
         producer: &Arc<Producer>,
         spec: &TopicSpec,
-        Addressed { user, message, now }: Addressed<'_>,
+        Outgoing { user, message, now, .. }: Outgoing<'_>,
         deadline: Instant,
     ) -> Result<Sent, SendError> {
         if Instant::now() > deadline - DELIVERY_LIMIT {

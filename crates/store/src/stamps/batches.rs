@@ -25,13 +25,15 @@ pub struct BatchRow {
     pub processed_at: DateTime<Utc>,
 }
 
-/// Returns one batch with its stamps, due ones first, `None` where there is no such batch.
+/// Returns one batch with up to `limit` of its stamps, due ones first, `None` where there is no such batch. Of more
+/// stamps than that it is not said which ones: to find the first ones all would have to be read.
 ///
 /// # Errors
 /// If the database can't be asked.
 pub async fn find(
     database: &Database,
     id: i64,
+    limit: i64,
 ) -> Result<Option<(BatchRow, Vec<StampState>)>, DatabaseError> {
     database
         .ask(|session| {
@@ -39,12 +41,12 @@ pub async fn find(
                 let batch =
                     batches::table.find(id).select(BatchRow::as_select()).first(session).await.optional()?;
                 let Some(batch) = batch else { return Ok(None) };
-                let stamps = stamp_states::table
-                    .filter(stamp_states::batch_id.eq(id))
-                    .order((stamp_states::process_after, stamp_states::object_cid))
-                    .select(StampState::as_select())
-                    .load(session)
-                    .await?;
+                let stamps = stamp_states::table.filter(stamp_states::batch_id.eq(id)).limit(limit);
+                let mut stamps: Vec<StampState> =
+                    stamps.select(StampState::as_select()).load(session).await?;
+                stamps.sort_by(|one, other| {
+                    (one.process_after, &one.object_cid).cmp(&(other.process_after, &other.object_cid))
+                });
                 Ok(Some((batch, stamps)))
             })
         })

@@ -83,6 +83,12 @@ pub enum ApiError {
     /// A body for which the bodies of other requests leave no memory.
     #[error("The service has too much to read at the moment; try again.")]
     Crowded,
+    /// Too many new topics by one sender.
+    #[error("You have had too many new topics made; users who have one already can be written to.")]
+    TooManyTopics {
+        /// The time after which another one may be made, in seconds.
+        retry_after: u64,
+    },
     /// A message that its topic does not take.
     #[error("The message is larger than its topic takes.")]
     MessageTooLarge,
@@ -129,6 +135,7 @@ impl ResponseError for ApiError {
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyTopics { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Crowded | Self::OperatorNeeded { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -153,6 +160,9 @@ impl ResponseError for ApiError {
             }
             Self::Duplicate { location } => {
                 response.insert_header((header::LOCATION, location.as_str()));
+            }
+            Self::TooManyTopics { retry_after } => {
+                response.insert_header((header::RETRY_AFTER, *retry_after));
             }
             Self::Unavailable(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECS));
@@ -226,7 +236,10 @@ impl From<DatabaseError> for ApiError {
 
 impl From<SendError> for ApiError {
     fn from(error: SendError) -> Self {
-        if error.is_too_large() {
+        if let SendError::TooManyTopics { retry_after } = error {
+            // Whole seconds, and not before the time.
+            Self::TooManyTopics { retry_after: retry_after.as_secs() + 1 }
+        } else if error.is_too_large() {
             Self::MessageTooLarge
         } else if error.takes_an_operator() {
             Self::refused_by_kafka(error.into())

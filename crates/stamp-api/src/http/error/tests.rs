@@ -48,6 +48,7 @@ async fn every_error_has_its_status_and_headers() {
         (ApiError::BodyTimeout { seconds: 10 }, 408, None),
         (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
         (ApiError::MessageTooLarge, 413, None),
+        (ApiError::TooManyTopics { retry_after: 6 }, 429, Some(("retry-after", "6"))),
         (ApiError::UnsupportedMediaType("Use JSON."), 415, None),
         (ApiError::Unavailable(anyhow!("canary")), 503, Some(("retry-after", "1"))),
         (ApiError::Crowded, 503, Some(("retry-after", "1"))),
@@ -60,7 +61,7 @@ async fn every_error_has_its_status_and_headers() {
 }
 
 async fn check(error: &ApiError, status: u16, expected: Option<(&str, &str)>) {
-    use ApiError::{BodyTimeout, BodyTooLarge, Crowded, Unavailable};
+    use ApiError::{BodyTimeout, BodyTooLarge, Crowded, TooManyTopics, Unavailable};
     let response = error.error_response();
     assert_eq!(response.status().as_u16(), status, "{error:?}");
     let closes = response.head().connection_type() == actix_web::http::ConnectionType::Close;
@@ -68,7 +69,10 @@ async fn check(error: &ApiError, status: u16, expected: Option<(&str, &str)>) {
     assert_eq!(closes, is_cut, "{error:?}");
     let headers = response.headers();
     assert_eq!(headers.get("content-type").expect("a type"), PROBLEM_JSON);
-    assert_eq!(headers.contains_key("retry-after"), matches!(error, Unavailable(_) | Crowded));
+    assert_eq!(
+        headers.contains_key("retry-after"),
+        matches!(error, Unavailable(_) | Crowded | TooManyTopics { .. })
+    );
     if let Some((name, value)) = expected {
         assert_eq!(headers.get(name).expect(name), value);
     }

@@ -9,8 +9,14 @@ use store::stamps::states::StampState;
 use super::stamps::StampBody;
 use crate::http::caller::StampReader;
 use crate::http::error::ApiError;
+use crate::http::query::Query;
 use crate::http::resource::{READ, read, resource};
 use crate::http::state::AppState;
+
+/// How many of a batch's stamps an answer has unless the client says otherwise, and how many at most: a batch may have
+/// millions.
+const STAMPS: i64 = 200;
+const MAX_STAMPS: i64 = 1_000;
 
 /// Adds `/v1/batches/{id}`.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -48,7 +54,11 @@ async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound("batch"))?;
-    let (batch, stamps) = batches::find(&state.stamps, id).await?.ok_or(ApiError::NotFound("batch"))?;
+    let mut query = Query::of(&request)?;
+    let limit = query.limit_up_to(STAMPS, MAX_STAMPS);
+    query.finish()?;
+    let (batch, stamps) =
+        batches::find(&state.stamps, id, limit).await?.ok_or(ApiError::NotFound("batch"))?;
     Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))
 }
 

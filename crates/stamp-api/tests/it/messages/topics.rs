@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::json;
+use stamp_api::auth::caller::MESSAGES_SEND;
 use test_support::{TestTopic, eventually, stack};
 use uuid::Uuid;
 
 use super::{KEY, User, numbered, send, subjects, value};
-use crate::harness::World;
-use crate::tokens::SECRET;
+use crate::harness::{JSON, World};
+use crate::tokens::{SECRET, authorization};
 
 // Break: let `look_at` in messages/reader.rs compare the offsets alone, or let `Span::new` begin after the stored
 // record.
@@ -176,5 +178,35 @@ async fn on_the_topic_of_all_users_a_check_stores_everybody_s_messages_and_tells
     for user in &users {
         assert!(!user.topic.exists(), "nobody needs a topic of their own");
     }
+    api.stop().await;
+}
+
+// Break: don't ask for leave in `make` of messages/sender.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sender_has_a_hundred_topics_made_and_writes_to_those_that_are_there_on() {
+    let world = World::new().await;
+    let api = world.serve(&KEY).await;
+    let sender = JSON.to_owned() + &authorization(Uuid::new_v4(), &[MESSAGES_SEND]);
+    let body = json!({"ns-message": {"subject": "s", "body": "b"}}).to_string();
+    let send = async |user: &User| {
+        api.request("POST", &format!("/v1/users/{}/messages", user.id), &sender, &body).await
+    };
+    let users: Vec<User> = (0..101).map(|_| User::new()).collect();
+    for some in users[..100].chunks(10) {
+        for answer in join_all(some.iter().map(&send)).await {
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+    api.metric_is("stamp_api_user_topics_made", 100.0).await;
+    let refused = send(&users[100]).await;
+    let seconds = refused.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+    assert!(
+        refused.status == 429 && seconds.is_some_and(|seconds| (1..=7).contains(&seconds)),
+        "{refused:?}"
+    );
+    assert_eq!(send(&users[0]).await.status, 201, "that topic is there");
+    let message = json!({"subject": "s", "body": "b"});
+    assert_eq!(super::send(&api, &users[100], &message).await.status, 201, "somebody else sends it");
+    assert_eq!(send(&users[100]).await.status, 201, "the topic is there now");
     api.stop().await;
 }

@@ -1,4 +1,5 @@
 //! Stamps: from a request to a row and an event.
 
+mod batches;
 mod outbox;
 mod takeover;

@@ -11,7 +11,7 @@ use crate::http::caller::require_scope;
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
 use crate::messages::check::Checker;
-use crate::messages::sender::{Sender, Sent};
+use crate::messages::sender::{Outgoing, Sender, Sent};
 
 /// Where in Kafka a message was sent to.
 #[derive(Serialize)]
@@ -41,7 +41,8 @@ pub(super) async fn send(
     let body = Body::read(&request, payload, BodyLimits::ONE_MESSAGE).await?;
     let message = body.message_fields()?.parse()?;
     let now = state.intake()?.clock.now();
-    let Sent { topic, partition, offset, key } = sender.send(user, &message, now).await?;
+    let outgoing = Outgoing { sender: caller.subject(), user, message: &message, now };
+    let Sent { topic, partition, offset, key } = sender.send(outgoing).await?;
     Ok(HttpResponse::Created().json(SentBody { topic, partition, offset, key }))
 }
 
