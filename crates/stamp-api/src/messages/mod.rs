@@ -7,3 +7,4 @@ pub mod check;
 pub mod new_topics;
 pub mod reader;
 pub mod sender;
+mod turns;

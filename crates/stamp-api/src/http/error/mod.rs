@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use domain::message::IS_ACTIVE;
@@ -192,6 +194,14 @@ impl ApiError {
         Self::OperatorNeeded { detail: "The service's database lacks something that this needs.", source }
     }
 
+    fn of_database(class: ErrorClass, source: anyhow::Error) -> Self {
+        match class {
+            ErrorClass::Transient => Self::Unavailable(source),
+            ErrorClass::Fatal => Self::refused_by_database(source),
+            ErrorClass::Data => Self::Internal(source),
+        }
+    }
+
     /// Returns what a client is told when Kafka refuses what the service may expect of it.
     fn refused_by_kafka(source: anyhow::Error) -> Self {
         Self::OperatorNeeded { detail: "Kafka refuses the service what this needs.", source }
@@ -226,11 +236,7 @@ impl From<MalformedJson> for ApiError {
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
-        match error.class() {
-            ErrorClass::Transient => Self::Unavailable(error.into()),
-            ErrorClass::Fatal => Self::refused_by_database(error.into()),
-            ErrorClass::Data => Self::Internal(error.into()),
-        }
+        Self::of_database(error.class(), error.into())
     }
 }
 
@@ -249,13 +255,13 @@ impl From<SendError> for ApiError {
     }
 }
 
-impl From<CheckError> for ApiError {
-    fn from(error: CheckError) -> Self {
-        match error {
-            CheckError::Database(error) => error.into(),
+impl From<Arc<CheckError>> for ApiError {
+    fn from(error: Arc<CheckError>) -> Self {
+        match &*error {
+            CheckError::Database(database) => Self::of_database(database.class(), error.into()),
             CheckError::Lost => Self::Internal(error.into()),
-            error if error.takes_an_operator() => Self::refused_by_kafka(error.into()),
-            error => Self::Unavailable(error.into()),
+            check if check.takes_an_operator() => Self::refused_by_kafka(error.into()),
+            _ => Self::Unavailable(error.into()),
         }
     }
 }

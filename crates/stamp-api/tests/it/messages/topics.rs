@@ -210,3 +210,39 @@ async fn one_sender_has_a_hundred_topics_made_and_writes_to_those_that_are_there
     assert_eq!(send(&users[100]).await.status, 201, "the topic is there now");
     api.stop().await;
 }
+
+// Break: let `begin` of messages/turns.rs return one caller, and queue the topic again for the others at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_s_checks_of_a_long_topic_keep_nobody_else_waiting() {
+    const BACKLOG: usize = 30_000;
+    let (world, one, other) = (World::new().await, User::new(), User::new());
+    let api = world.serve(&KEY).await;
+    let message = json!({"subject": "s", "body": "b"});
+    for user in [&one, &other] {
+        assert_eq!(send(&api, user, &message).await.status, 201);
+    }
+    one.publish((1..BACKLOG).map(|number| number.to_string()));
+    let long = join_all((0..8).map(|_| one.ask(&api, "POST", "/check")));
+    let others = async {
+        let mut found = 0;
+        // As soon as the long ones are under way, and all the time that they take.
+        for _ in 0..10 {
+            let asked = std::time::Instant::now();
+            found += other.check(&api).await.len();
+            assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+        }
+        found
+    };
+    let (long, found) = tokio::join!(long, others);
+    assert_eq!(found, 1);
+    // Those who came while a check was under way waited for the next one, which found nothing.
+    let created: i64 = long
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .map(|answer| answer.json()["created"].as_i64().expect("a number"))
+        .sum();
+    let stored = world.database.number("SELECT count(*) FROM stored_messages").await;
+    assert!(created <= BACKLOG as i64 && stored as usize <= BACKLOG + 1, "{created} of {stored}");
+    assert_eq!(long.iter().filter(|answer| !matches!(answer.status, 200 | 503)).count(), 0);
+    api.stop().await;
+}
