@@ -4,6 +4,7 @@
 mod attacks;
 mod outages;
 mod paths;
+mod refusals;
 mod topics;
 
 use domain::message::Message;
