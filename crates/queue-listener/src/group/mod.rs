@@ -4,7 +4,7 @@
 //! * [`undecodable`]: a batch that the client library can't decode, and the other errors of a client.
 //! * [`recreated`]: notices a topic that was deleted and recreated under the same name.
 //! * [`refusals`]: what Kafka refuses, until its operator acts.
-//! * [`reread`]: reads one record again, outside of any group.
+//! * [`reread`]: reads outside of any group, such as one record again.
 
 pub(crate) mod member;
 pub(crate) mod recreated;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use platform::kafka::refusal::takes_an_operator;
 use prometheus::IntGauge;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::reread::read_from;
 
 /// How long a look may take at whether the topics can be read again.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
@@ -47,6 +48,11 @@ impl MemberRefusals {
         self.end(&self.membership, "Kafka lets the group be joined");
     }
 
+    /// Tells whether topics can't be read, as far as is known.
+    pub(crate) fn cannot_read(&self) -> bool {
+        self.reading.load(Ordering::Acquire)
+    }
+
     /// Looks whether partitions can be read that could not. The client tells of a refusal once for each, and of its end
     /// by the next record, which may be long in coming. Blocks.
     pub(crate) fn look_again<'p>(
@@ -54,7 +60,7 @@ impl MemberRefusals {
         kafka: &ClientConfig,
         partitions: impl IntoIterator<Item = (&'p str, i32)>,
     ) {
-        if self.reading.load(Ordering::Acquire) && can_read(kafka, partitions) {
+        if self.cannot_read() && can_read(kafka, partitions) {
             self.end(&self.reading, "Kafka lets the topics be read");
         }
     }
@@ -74,13 +80,13 @@ fn can_read<'p>(kafka: &ClientConfig, partitions: impl IntoIterator<Item = (&'p 
         // Adding fails for what is no offset.
         let _added = ends.add_partition_offset(topic, partition, Offset::End);
     }
-    let mut config = kafka.clone();
-    // librdkafka wants a name before it assigns anything.
-    config.set("group.id", "trial").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    let Ok(client) = config.create::<BaseConsumer>() else { return false };
     let mut unread = ends.count();
-    let (deadline, begun) = (Instant::now() + LOOK_LIMIT, unread > 0 && client.assign(&ends).is_ok());
-    while begun && unread > 0 && Instant::now() < deadline {
+    if unread == 0 {
+        return false;
+    }
+    let Ok(client) = read_from(kafka, &ends) else { return false };
+    let deadline = Instant::now() + LOOK_LIMIT;
+    while unread > 0 && Instant::now() < deadline {
         match client.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Err(KafkaError::PartitionEOF(_))) => unread -= 1,
             Some(Err(error))
@@ -92,7 +98,7 @@ fn can_read<'p>(kafka: &ClientConfig, partitions: impl IntoIterator<Item = (&'p 
             Some(_) | None => {}
         }
     }
-    begun && unread == 0
+    unread == 0
 }
 
 #[cfg(test)]

@@ -22,13 +22,15 @@ pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<MessageCallbacks>
     loop {
         tokio::time::sleep(PERIOD).await;
         let Some(callbacks) = callbacks.upgrade() else { return };
-        let (asked, kafka_of_look) = (Arc::clone(&callbacks), kafka.clone());
-        let looking = tokio::task::spawn_blocking(move || {
-            let assigned = asked.assigned();
-            let assigned = assigned.iter().map(|(topic, partition)| (topic.as_str(), *partition));
-            asked.refusals.look_again(&kafka_of_look, assigned);
-        });
-        let _looked = looking.await;
+        if callbacks.refusals.cannot_read() {
+            let (asked, kafka) = (Arc::clone(&callbacks), kafka.clone());
+            let looking = tokio::task::spawn_blocking(move || {
+                let assigned = asked.assigned();
+                let assigned = assigned.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+                asked.refusals.look_again(&kafka, assigned);
+            });
+            let _looked = looking.await;
+        }
         let first_reads = callbacks.first_reads();
         if first_reads.is_empty() {
             continue;
