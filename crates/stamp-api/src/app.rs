@@ -76,8 +76,8 @@ impl RunningApi {
     }
 }
 
-/// Binds both addresses at once, whether PostgreSQL and Kafka are there or not, and starts everything else. `asked`: that
-/// the service is to stop.
+/// Binds both addresses at once, whether PostgreSQL and Kafka are there or not, and starts everything else. `asked`:
+/// that the service is to stop.
 ///
 /// # Errors
 /// If a setting can't be used or an address can't be bound.
@@ -110,8 +110,8 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
         metrics: metrics.clone(),
     };
     let limit = settings.process.shutdown_timeout;
-    // The rest of a head that follows another request has to come within the head's time once the pause is over.
     let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);
+    // The rest of a head that follows another request has to come within the head's time once the pause is over.
     let connections = Arc::new(Connections::new(settings.keep_alive + HEAD_TIMEOUT, most));
     show_bounded(&registry, &state, &connections, &shared)?;
     let pools = [intake.clone(), stamps.clone(), messages];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
+use anyhow::anyhow;
 use domain::message::MessageFields;
 use domain::stamp::StampFields;
 use futures_util::StreamExt as _;
@@ -69,8 +70,9 @@ impl Body {
         if announced_length(request.headers()) > limits.bytes as u64 {
             return Err(ApiError::BodyTooLarge { max_bytes: limits.bytes });
         }
-        let budget = request.app_data::<BodyBudget>().cloned();
-        let collected = collect(payload, limits.bytes, budget.as_ref());
+        let budget = request.app_data::<BodyBudget>();
+        let budget = budget.ok_or_else(|| ApiError::Internal(anyhow!("the application has no budget")))?;
+        let collected = collect(payload, limits.bytes, budget);
         let (bytes, share) = tokio::time::timeout(limits.time, collected)
             .await
             .map_err(|_| ApiError::BodyTimeout { seconds: limits.time.as_secs() })??;
@@ -101,7 +103,7 @@ impl Body {
 async fn collect(
     mut payload: Payload,
     max_bytes: usize,
-    budget: Option<&BodyBudget>,
+    budget: &BodyBudget,
 ) -> Result<(Bytes, BodyShare), ApiError> {
     let (mut body, mut share) = (BytesMut::new(), BodyShare::default());
     while let Some(chunk) = payload.next().await {
@@ -110,9 +112,7 @@ async fn collect(
         if body.len() + chunk.len() > max_bytes {
             return Err(ApiError::BodyTooLarge { max_bytes });
         }
-        if let Some(budget) = budget
-            && !budget.cover(&mut share, body.len() + chunk.len()).await
-        {
+        if !budget.cover(&mut share, body.len() + chunk.len()).await {
             return Err(ApiError::Crowded);
         }
         body.extend_from_slice(&chunk);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     async fn read(request: TestRequest) -> Result<Body, ApiError> {
-        let (request, mut payload) = request.to_http_parts();
+        let (request, mut payload) = request.app_data(BodyBudget::new(1 << 20)).to_http_parts();
         let payload = Payload::from_request(&request, &mut payload).await.expect("any body");
         Body::read(&request, payload, LIMITS).await
     }
@@ -294,7 +294,7 @@ mod tests {
     #[actix_web::test]
     async fn a_body_that_does_not_come_is_given_up() {
         let json = TestRequest::post().insert_header((CONTENT_TYPE, "application/json"));
-        let request = json.to_http_request();
+        let request = json.app_data(BodyBudget::new(1 << 20)).to_http_request();
         let mut silence: dev::Payload = dev::Payload::Stream { payload: Box::pin(stream::pending()) };
         let payload = Payload::from_request(&request, &mut silence).await.expect("any body");
         let outcome = Body::read(&request, payload, LIMITS).await;

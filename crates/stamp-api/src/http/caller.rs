@@ -60,7 +60,8 @@ impl FromRequest for StampReader {
     }
 }
 
-/// Leave to store stamps: anybody's but pages' of other sites (Fetch Metadata, `Sec-Fetch-Site`), or with `STAMPS_REQUIRE_AUTH` that of a [`Caller`] with [`STAMPS_WRITE`].
+/// Leave to store stamps: anybody's but pages' of other sites (Fetch Metadata, `Sec-Fetch-Site`), or with
+/// `STAMPS_REQUIRE_AUTH` that of a [`Caller`] with [`STAMPS_WRITE`].
 #[derive(Debug)]
 pub struct StampWriter(());
 

@@ -1,8 +1,8 @@
 //! Cuts connections that stay open without a request, those whose client does not take its answer, and the idlest one
 //! where there are too many.
 //!
-//! The server itself gives the first head of a connection five seconds, and a connection on which nothing comes half
-//! a minute. But once the first byte of a further head has come it waits for the rest of it for ever, and as long for a
+//! The server itself gives the first head of a connection five seconds, and a connection on which nothing comes
+//! `HTTP_KEEP_ALIVE_SECS`. But once the first byte of a further head has come it waits for the rest of it for ever, and as long for a
 //! client that does not read; that is what this looks after.
 
 use std::any::Any;
@@ -30,7 +30,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(120);
 
 /// The most connections: what comes of it is a few hundred MiB.
 const MOST: usize = 20_000;
-/// File descriptors for all but clients and the database: clients of Kafka, operators, files, what is about to be closed.
+/// File descriptors for all but clients and the database: clients of Kafka, operators, files, what is about to be
+/// closed.
 const RESERVED: usize = 256;
 /// Connections that may be taken in while others are closed for them.
 pub const ENTERING: usize = 64;
@@ -105,6 +106,7 @@ impl Connections {
         let idle = open.iter().filter(|connection| !connection.is_busy.load(Ordering::Relaxed));
         if let Some(longest) = idle.min_by_key(|connection| connection.until()) {
             tracing::debug!(most = self.most, "there are too many connections; an idle one is closed");
+            // Not chosen again before it is gone.
             longest.is_busy.store(true, Ordering::Relaxed);
             longest.cut();
         }
