@@ -168,6 +168,9 @@ async fn a_topic_that_may_be_described_and_not_read_and_a_group_that_may_not_be_
     }
     world.readiness(&listener, 200, r#""ready""#).await;
     assert_eq!(refused().await, Some(0.0));
+    // The client tells of a refusal again only after it has read the partition in between.
+    world.topic.send_stamp("between", 0, &world.now().await);
+    world.every_stamp_is_in_one_batch(1).await;
     guarded.kafka.take_back("listener", &["Read"], "topic", topics[0]);
     eventually("the stamps' topic is refused", refused, |seen| *seen == Some(1.0)).await;
     world.readiness(&listener, 200, "Kafka refuses").await;
