@@ -9,3 +9,4 @@ pub mod pending;
 pub mod policy;
 #[cfg(test)]
 mod properties;
+mod retry;

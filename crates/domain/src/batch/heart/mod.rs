@@ -15,7 +15,6 @@ mod backlog;
 mod event;
 mod ledgers;
 pub mod reader;
-mod retry;
 mod state;
 mod step;
 #[cfg(test)]

@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::backlog::Backlogs;
 use super::event::{Request, Screening, Wake};
 use super::ledgers::Ledgers;
-use super::retry::Retry;
 use crate::batch::assignment::{Assignment, Commit};
 use crate::batch::pending::{PendingSet, Ticket};
 use crate::batch::policy::BatchLimits;
+use crate::batch::retry::Retry;
 
 /// The settings of a heart.
 #[derive(Clone, Copy, Debug)]
