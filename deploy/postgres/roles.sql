@@ -70,8 +70,8 @@ GRANT SELECT ON __diesel_schema_migrations, batches, stamp_states TO stamp_api;
 GRANT SELECT, INSERT ON stamps, pending_stamps, dead_letters, stored_messages TO stamp_api;
 GRANT SELECT, INSERT, DELETE ON intake_owners TO stamp_api;
 GRANT UPDATE (published_through, retired, seen_at) ON intake_owners TO stamp_api;
--- Sweeping; giving rows of older binaries their due time.
-GRANT UPDATE (due_at, sweeps, sweep_after) ON pending_stamps TO stamp_api;
+-- Events of stamps that have left before they were published.
+GRANT SELECT, UPDATE (published_at) ON left_events TO stamp_api;
 -- A check over HTTP settles replays.
 GRANT UPDATE (replays, replayed_at, resolved_at) ON dead_letters TO stamp_api;
 -- Moving between inbox and trash.
@@ -87,9 +87,12 @@ GRANT SELECT ON __diesel_schema_migrations TO stamp_listener;
 GRANT SELECT, INSERT ON stamps, batches, processed_stamps, stored_messages TO stamp_listener;
 GRANT USAGE ON SEQUENCE batches_id_seq TO stamp_listener;
 GRANT SELECT, INSERT, DELETE ON pending_stamps TO stamp_listener;
--- Stamps that wait in the table alone.
-GRANT UPDATE (due_at, sweep_after, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
+-- Stamps that wait in the table alone, those that the database refuses, and rows of older binaries.
+GRANT UPDATE (due_at, retry_at, refusals, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
     ON pending_stamps TO stamp_listener;
+-- Taking stamps from the table leaves their unpublished events to the outbox.
+GRANT SELECT (id, published_through) ON intake_owners TO stamp_listener;
+GRANT INSERT ON left_events TO stamp_listener;
 -- Only `dlq purge` deletes dead letters.
 GRANT SELECT, INSERT, DELETE ON dead_letters TO stamp_listener;
 GRANT UPDATE (replays, replayed_at, resolved_at) ON dead_letters TO stamp_listener;

@@ -54,6 +54,7 @@ impl Health {
         // Whoever can't work without Kafka requires more than that.
         wanting.extend(self.kafka.borrow().reason());
         if !missing.is_empty() {
+            wanting.retain(|reason| !missing.contains(reason));
             missing.extend(wanting);
             return Readiness::NotReady(missing);
         }

@@ -3,7 +3,7 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
 /// Registers a counter.
@@ -32,6 +32,16 @@ pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) ->
 /// If the name is taken, or can't be a metric's.
 pub fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
     let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+/// Registers a gauge of seconds and their fractions.
+///
+/// # Errors
+/// If the name is taken, or can't be a metric's.
+pub fn seconds(registry: &Registry, name: &str, help: &str) -> Result<Gauge> {
+    let gauge = Gauge::new(name, help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

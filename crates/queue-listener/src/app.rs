@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,9 +24,15 @@ use crate::messages::{self, poller::MessageParts};
 use crate::metrics::ListenerMetrics;
 use crate::settings::ListenerSettings;
 use crate::stamps;
+use crate::stamps::feed::Feed;
+use crate::stamps::overdue::Overdue;
+use crate::stamps::run::{StampParts, seed};
 
 /// What a stop of the listener keeps back from its time to end the servers and the process in.
 const RESERVE: Duration = Duration::from_millis(500);
+
+/// How long a listener is not ready because Kafka does not answer: it takes what is overdue from the table all the while.
+const WAITED_ENOUGH: Duration = Duration::from_secs(10);
 
 /// The kinds of clients that the listener makes.
 const CLIENTS: [ClientKind; 3] = [
@@ -62,12 +69,14 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.
-    let [database, for_messages] = Database::shares(&settings.database, "queue-listener", [3, 2])?;
-    let pools = [database.clone(), for_messages.clone()];
+    let [database, for_messages, for_overdue] =
+        Database::shares(&settings.database, "queue-listener", [3, 2, 1])?;
+    let pools = [database.clone(), for_messages.clone(), for_overdue.clone()];
     database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;
     let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
     let kafka = reachability::watch(maker, TopicSpec::of_both(&settings.topics), stop.clone());
     let joined = Joined::default();
+    tokio::spawn(give_up_waiting(kafka.clone(), Arc::clone(&joined.waited_enough)));
     let seen = readiness::watch(database.clone(), stop.clone());
     let health = health(&kafka, seen.clone(), database.clone(), &joined, &metrics);
     state(&registry, "queue_listener_database_state", &DatabaseState::NAMES, move || {
@@ -78,49 +87,89 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {
-        let result = work(settings, database, for_messages, kafka, metrics, joined, stop).await;
+        let pools = Pools { stamps: database, messages: for_messages, overdue: for_overdue };
+        let result = work(settings, pools, kafka, metrics, joined, stop).await;
         handle.stop(false).await;
         result
     });
     Ok(RunningListener { admin, work })
 }
 
+/// The connections of each part: a lock on the tables of one holds up nothing of the others.
+struct Pools {
+    stamps: Database,
+    messages: Database,
+    overdue: Database,
+}
+
 async fn work(
     settings: ListenerSettings,
-    database: Database,
-    for_messages: Database,
+    pools: Pools,
     mut kafka: watch::Receiver<Reachability>,
     metrics: ListenerMetrics,
     joined: Joined,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let ready = async {
-        wait_for_database(&database).await?;
-        let clock = PostgresClock::synchronised(&database).await;
-        kafka.wait_for(|state| !matches!(state, Reachability::NotYet(_))).await?;
-        anyhow::Ok(clock)
+        wait_for_database(&pools.stamps).await?;
+        anyhow::Ok(PostgresClock::synchronised(&pools.stamps).await)
     };
     let Some(clock) = stop.run_until_cancelled(ready).await else {
         return Ok(());
     };
     let clock = Arc::new(clock?);
-    tokio::spawn(Arc::clone(&clock).keep(database.clone(), stop.clone()));
+    tokio::spawn(Arc::clone(&clock).keep(pools.stamps.clone(), stop.clone()));
     // Half of the time of a stop is for what is being written, half for leaving the groups.
     let patience = settings.process.shutdown_timeout.saturating_sub(RESERVE) / 2;
     let messages = MessageParts {
         kafka: settings.kafka.clone(),
         group_id: settings.message_group_id.clone(),
         topic: settings.topics.message_topic.clone(),
-        database: for_messages,
+        database: pools.messages,
         metrics: metrics.clone(),
         joined: joined.messages,
         patience,
     };
-    // One half that ends, ends the other one as a signal does.
+    let feed = Feed::default();
+    let overdue = Overdue {
+        database: pools.overdue,
+        clock: Arc::clone(&clock),
+        metrics: metrics.clone(),
+        feed: feed.clone(),
+        listener: settings.instance_id.clone(),
+        topic: settings.topics.stamp_topic.clone(),
+        max: settings.limits.max(),
+        seed: seed(&settings.instance_id),
+    };
+    // A part that fails ends the others as a signal does.
     let stop = stop.child_token();
-    let stamps = stamps::run::run(settings, database, clock, metrics, joined.stamps, patience, &stop);
-    let stamps = async { stamps.await.inspect_err(|_| stop.cancel()) };
-    let messages = async { messages::run::run(messages, stop.clone()).await.inspect_err(|_| stop.cancel()) };
-    let (stamps, messages) = tokio::join!(stamps, messages);
-    stamps.and(messages)
+    let failing = |result: anyhow::Result<()>| result.inspect_err(|_| stop.cancel());
+    // What is due leaves by the table although Kafka is away.
+    let overdue = async { failing(overdue.run(patience, &stop).await) };
+    let by_kafka = async {
+        let answers = kafka.wait_for(|state| !matches!(state, Reachability::NotYet(_)));
+        if stop.run_until_cancelled(answers).await.is_none() {
+            return Ok(());
+        }
+        let database = pools.stamps;
+        let joined = joined.stamps;
+        let stamps = StampParts { settings, database, clock, metrics, joined, feed, patience };
+        let stamps = async { failing(stamps::run::run(stamps, &stop).await) };
+        let messages = async { failing(messages::run::run(messages, stop.clone()).await) };
+        let (stamps, messages) = tokio::join!(stamps, messages);
+        stamps.and(messages)
+    };
+    let (by_kafka, overdue) = tokio::join!(by_kafka, overdue);
+    by_kafka.and(overdue)
+}
+
+/// Takes note once Kafka has not answered for so long that a listener is of use without it.
+async fn give_up_waiting(mut kafka: watch::Receiver<Reachability>, waited_enough: Arc<AtomicBool>) {
+    let answers = |state: &Reachability| matches!(state, Reachability::Reachable | Reachability::Refusing(_));
+    while kafka.wait_for(|state| !answers(state)).await.is_ok() {
+        if tokio::time::timeout(WAITED_ENOUGH, kafka.wait_for(answers)).await.is_err() {
+            waited_enough.store(true, Ordering::Release);
+            return;
+        }
+    }
 }

@@ -17,6 +17,8 @@ use crate::metrics::ListenerMetrics;
 pub(crate) struct Joined {
     pub(crate) stamps: Arc<AtomicBool>,
     pub(crate) messages: Arc<AtomicBool>,
+    /// Whether Kafka has not answered for so long that a listener is ready without it.
+    pub(crate) waited_enough: Arc<AtomicBool>,
 }
 
 /// Returns the listener's health.
@@ -35,8 +37,10 @@ pub(crate) fn health(
     let group_of_messages = "the consumer group of messages has not been joined yet";
     Health::new(kafka.clone())
         .require(Box::new(move || database.borrow().reason()))
-        .require(not_yet(kafka, metrics, &joined.stamps, group))
-        .require(not_yet(kafka, metrics, &joined.messages, group_of_messages))
+        .require(not_yet(kafka, metrics, &joined.stamps, &joined.waited_enough, group))
+        .require(not_yet(kafka, metrics, &joined.messages, &joined.waited_enough, group_of_messages))
+        .desire(not_joined(&joined.stamps, group))
+        .desire(not_joined(&joined.messages, group_of_messages))
         .desire(Box::new(move || troubled.trouble()))
         .desire(Box::new(move || stall.reason()))
         .desire(any_of(&metrics.refused, |_| {
@@ -56,18 +60,25 @@ pub(crate) fn health(
         }))
 }
 
-/// Waits for a group, unless Kafka refuses: what its operator has to mend is no reason to keep the listener out.
+/// Waits for a group, unless Kafka refuses or has been waited for long enough: what is overdue leaves without Kafka.
 fn not_yet(
     kafka: &watch::Receiver<Reachability>,
     metrics: &ListenerMetrics,
     joined: &Arc<AtomicBool>,
+    waited_enough: &Arc<AtomicBool>,
     what: &'static str,
 ) -> Condition {
-    let (kafka, refused, joined) = (kafka.clone(), metrics.refused.clone(), Arc::clone(joined));
+    let (kafka, refused, waited_enough) = (kafka.clone(), metrics.refused.clone(), Arc::clone(waited_enough));
+    let not_joined = not_joined(joined, what);
     Box::new(move || {
         let is_refused = refused.get() > 0 || matches!(*kafka.borrow(), Reachability::Refusing(_));
-        (!is_refused && !joined.load(Ordering::Acquire)).then(|| what.to_owned())
+        if is_refused || waited_enough.load(Ordering::Acquire) { None } else { not_joined() }
     })
+}
+
+fn not_joined(joined: &Arc<AtomicBool>, what: &'static str) -> Condition {
+    let joined = Arc::clone(joined);
+    Box::new(move || (!joined.load(Ordering::Acquire)).then(|| what.to_owned()))
 }
 
 /// Complains while a gauge counts anything.

@@ -1,6 +1,6 @@
 //! What the listener counts.
 
-use platform::metrics::{counter, counters, gauge, histogram, observed};
+use platform::metrics::{counter, counters, gauge, histogram, seconds};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::stall::Stall;
@@ -14,6 +14,10 @@ pub(crate) struct ListenerMetrics {
     pub(crate) batches: IntCounterVec,
     pub(crate) batch_size: Histogram,
     pub(crate) lateness: Histogram,
+    /// Stamps that were taken from the table.
+    pub(crate) overdue: IntCounter,
+    /// How often the database has refused an overdue stamp.
+    pub(crate) overdue_refused: IntCounter,
     pub(crate) pending: IntGauge,
     pub(crate) next_due: Gauge,
     pub(crate) lag: IntGauge,
@@ -29,17 +33,15 @@ pub(crate) struct ListenerMetrics {
     pub(crate) stall: Stall,
 }
 
+/// Upper bounds of batch sizes.
+const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
+/// Upper bounds of lateness in seconds.
+const LATENESS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
 impl ListenerMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let sizes = vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
-        let lateness = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
-        let stall = Stall::default();
-        let stalled = stall.clone();
-        let help =
-            "Seconds for which the database has not answered what it was asked; 0 if nothing is under way.";
-        observed(registry, "queue_listener_stalled_seconds", help, move || stalled.seconds() as i64)?;
         let metrics = Self {
-            stall,
+            stall: Stall::register(registry)?,
             messages: counters(
                 registry,
                 "queue_listener_messages_total",
@@ -58,22 +60,34 @@ impl ListenerMetrics {
                 "Topics of users' messages of which partitions are assigned.",
             )?,
             batches: counters(registry, "queue_listener_batches_total", "Committed batches.", &["trigger"])?,
-            batch_size: histogram(registry, "queue_listener_batch_size", "Stamps in a batch.", sizes)?,
+            batch_size: histogram(
+                registry,
+                "queue_listener_batch_size",
+                "Stamps in a batch.",
+                SIZES.to_vec(),
+            )?,
             lateness: histogram(
                 registry,
                 "queue_listener_lateness_seconds",
-                "How long after its due time a stamp of a deadline batch was processed.",
-                lateness,
+                "How long after its due time a stamp of a deadline batch was processed, by Kafka's way or from the table.",
+                LATENESS.to_vec(),
+            )?,
+            overdue: counter(
+                registry,
+                "queue_listener_overdue_total",
+                "Stamps that were taken from the table half a second after they were due; 0 in health.",
+            )?,
+            overdue_refused: counter(
+                registry,
+                "queue_listener_overdue_refused_total",
+                "How often a stamp could not be taken from the table; the log names it.",
             )?,
             pending: gauge(registry, "queue_listener_pending", "Stamps that wait for their batch.")?,
-            next_due: {
-                let gauge = Gauge::new(
-                    "queue_listener_next_due_seconds",
-                    "Seconds until the next waiting stamp falls due; 0 if none waits.",
-                )?;
-                registry.register(Box::new(gauge.clone()))?;
-                gauge
-            },
+            next_due: seconds(
+                registry,
+                "queue_listener_next_due_seconds",
+                "Seconds until the next waiting stamp falls due; 0 if none waits.",
+            )?,
             lag: gauge(
                 registry,
                 "queue_listener_lag",

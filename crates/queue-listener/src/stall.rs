@@ -5,6 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use platform::metrics::observed;
+use prometheus::Registry;
+
 /// What the database is asked at the moment. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stall(Arc<Mutex<Vec<Instant>>>);
@@ -13,6 +16,16 @@ pub(crate) struct Stall(Arc<Mutex<Vec<Instant>>>);
 const TOLERATED: Duration = Duration::from_secs(5);
 
 impl Stall {
+    /// Returns a stall that a metric shows.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let stall = Self::default();
+        let shown = stall.clone();
+        let help =
+            "Seconds for which the database has not answered what it was asked; 0 if nothing is under way.";
+        observed(registry, "queue_listener_stalled_seconds", help, move || shown.seconds() as i64)?;
+        Ok(stall)
+    }
+
     /// Waits for something that the database has to do, however often it is tried.
     pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let _under_way = self.begin();

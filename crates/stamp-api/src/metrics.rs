@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use platform::metrics::{counter, counters, gauge};
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+use platform::metrics::{counters, gauge, seconds};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Registry};
 
 const REQUESTS: &str = "stamp_api_http_requests_total";
 const DURATION: &str = "stamp_api_http_request_duration_seconds";
 const OUTBOX_PENDING: &str = "stamp_api_outbox_pending";
 const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
 const OUTBOX_REFUSED: &str = "stamp_api_outbox_refused";
-const SWEPT: &str = "stamp_api_swept_total";
 
 /// The bounds of answers' durations in seconds: from an answer out of memory to a database that is away.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -26,8 +25,6 @@ pub struct ApiMetrics {
     pub outbox_oldest: Gauge,
     /// Events that Kafka refuses by themselves.
     pub outbox_refused: IntGauge,
-    /// Stamps whose events were published again because nobody had processed them.
-    pub swept: IntCounter,
 }
 
 impl ApiMetrics {
@@ -43,12 +40,10 @@ impl ApiMetrics {
         let duration = HistogramVec::new(duration, &["route"])?;
         registry.register(Box::new(duration.clone()))?;
         let outbox_pending = gauge(registry, OUTBOX_PENDING, "Stored events that are not in Kafka.")?;
-        let outbox_oldest = Gauge::new(OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
-        registry.register(Box::new(outbox_oldest.clone()))?;
+        let outbox_oldest =
+            seconds(registry, OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
         let outbox_refused = gauge(registry, OUTBOX_REFUSED, "Events that Kafka refuses; 0 in health.")?;
-        let swept =
-            counter(registry, SWEPT, "Stamps published again long after they were due; 0 in health.")?;
-        Ok(Self { requests, duration, outbox_pending, outbox_oldest, outbox_refused, swept })
+        Ok(Self { requests, duration, outbox_pending, outbox_oldest, outbox_refused })
     }
 
     /// Counts an answer. Each of the three texts is one of a bounded number.
@@ -70,6 +65,6 @@ mod tests {
         let mut names: Vec<String> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();
         names.sort();
-        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING, OUTBOX_REFUSED, SWEPT]);
+        assert_eq!(names, [DURATION, REQUESTS, OUTBOX_OLDEST, OUTBOX_PENDING, OUTBOX_REFUSED]);
     }
 }

@@ -19,8 +19,9 @@ diesel::table! {
         batch_id -> Int8,
         time_tolerance -> Int4,
         created_date -> Timestamptz,
-        kafka_partition -> Int4,
-        kafka_offset -> Int8,
+        kafka_partition -> Nullable<Int4>,
+        kafka_offset -> Nullable<Int8>,
+        kafka_topic -> Nullable<Text>,
     }
 }
 

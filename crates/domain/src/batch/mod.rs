@@ -1,10 +1,12 @@
 //! Deadline batching: the limits and the rule ([`policy`]), the stamps that wait ([`pending`]), the partitions that they
-//! come from ([`assignment`]), and what decides about a listener's stamps and offsets ([`heart`]).
+//! come from ([`assignment`]), what decides about a listener's stamps and offsets ([`heart`]), and what leaves by
+//! the table ([`net`]).
 //!
 //! The policy looks at counts and a due time, the pending set keeps order; neither knows of the heart that asks them.
 
 pub mod assignment;
 pub mod heart;
+pub mod net;
 pub mod pending;
 pub mod policy;
 #[cfg(test)]

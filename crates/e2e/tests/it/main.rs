@@ -11,6 +11,7 @@ mod load;
 mod losses;
 mod messages;
 mod outages;
+mod overdue;
 mod partitions;
 mod poolers;
 mod replicas;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::{Channels, Consumer};
+use super::feed::Feed;
 use super::shell::{self, ShellParts};
 use super::writer::Writer;
 use crate::metrics::ListenerMetrics;
@@ -23,19 +24,27 @@ use crate::settings::ListenerSettings;
 
 /// Chunks between the poll thread and the heart.
 const CHUNKS: usize = 4;
+
+/// What it takes to process stamps.
+pub(crate) struct StampParts {
+    pub(crate) settings: ListenerSettings,
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<PostgresClock>,
+    pub(crate) metrics: ListenerMetrics,
+    /// Set with the first assignment.
+    pub(crate) joined: Arc<AtomicBool>,
+    /// Takes note of what Kafka brings.
+    pub(crate) feed: Feed,
+    /// How long the write under way may take at the end; leaving the group may take as long again.
+    pub(crate) patience: Duration,
+}
+
 /// Processes stamps until `stop`, then leaves the group; gives up on that after a few seconds.
 ///
 /// # Errors
 /// If a client can't be made, or a step fails that no waiting mends.
-pub(crate) async fn run(
-    settings: ListenerSettings,
-    database: Database,
-    clock: Arc<PostgresClock>,
-    metrics: ListenerMetrics,
-    joined: Arc<AtomicBool>,
-    patience: Duration,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(parts: StampParts, stop: &CancellationToken) -> anyhow::Result<()> {
+    let StampParts { settings, database, clock, metrics, joined, feed, patience } = parts;
     let (fetched_sender, fetched) = mpsc::channel(CHUNKS);
     let (control_sender, control) = mpsc::unbounded_channel();
     let topic = settings.topics.stamp_topic;
@@ -65,6 +74,7 @@ pub(crate) async fn run(
         writer: Arc::new(Writer { database, kafka: settings.kafka, listener: settings.instance_id, topic }),
         committer,
         metrics,
+        feed,
         fetched,
         control,
     };
@@ -87,7 +97,7 @@ pub(crate) async fn run(
 }
 
 /// Returns a seed, so that listeners of different names try again at different moments.
-fn seed(instance_id: &str) -> u64 {
+pub(crate) fn seed(instance_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     instance_id.hash(&mut hasher);
     hasher.finish()

@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use domain::batch::assignment::Commit;
 use domain::batch::heart::{
     Chunk, Command, Content, Event, Failure, Heart, HeartSettings, Member, Moment, Request, Screening, Step,
-    Wake, Write,
+    Write,
 };
 use domain::batch::policy::Trigger;
-use store::clock::{Clock, PostgresClock};
+use store::clock::{Clock as _, PostgresClock};
 use store::stamps::processing::Processed;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
@@ -25,9 +25,11 @@ use crate::metrics::ListenerMetrics;
 use crate::stall::InProgress;
 use crate::stamps::consumer::clients::OffsetCommitter;
 use crate::stamps::control::Control;
+use crate::stamps::feed::Feed;
 use crate::stamps::poisoned::Poisoned;
 use crate::stamps::record::Other;
 use crate::stamps::screening::{ScreenedChunk, ScreeningResult, screen};
+use crate::stamps::wake::sleep;
 use crate::stamps::writer::{Failed, Writer};
 
 /// What the shell works with.
@@ -37,6 +39,7 @@ pub(crate) struct ShellParts {
     pub(crate) writer: Arc<Writer>,
     pub(crate) committer: OffsetCommitter,
     pub(crate) metrics: ListenerMetrics,
+    pub(crate) feed: Feed,
     pub(crate) fetched: Receiver<Chunk<Other>>,
     pub(crate) control: UnboundedReceiver<Control>,
 }
@@ -46,7 +49,7 @@ pub(crate) struct ShellParts {
 /// # Errors
 /// If the database refuses what no waiting mends, or the poll thread has ended.
 pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::Result<Vec<Commit>> {
-    let ShellParts { settings, clock, writer, committer, metrics, mut fetched, mut control } = parts;
+    let ShellParts { settings, clock, writer, committer, metrics, feed, mut fetched, mut control } = parts;
     let waiting_clock = Arc::clone(&clock);
     let mut shell = Shell {
         heart: Heart::new(settings),
@@ -54,6 +57,7 @@ pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::R
         writer,
         committer,
         metrics,
+        feed,
         poisoned: Poisoned::default(),
         started: Instant::now(),
         screening: Task::default(),
@@ -86,26 +90,6 @@ pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::R
             );
             return Ok(frontiers);
         }
-    }
-}
-
-/// Ends when either time of the wake has come, never if the wake has none.
-async fn sleep(wake: Wake, started: Instant, clock: &dyn Clock) {
-    let due = async {
-        match wake.due {
-            Some(due) => clock.sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    };
-    let elapsed = async {
-        match wake.elapsed {
-            Some(elapsed) => tokio::time::sleep_until(started + elapsed).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = due => {}
-        () = elapsed => {}
     }
 }
 
@@ -158,6 +142,7 @@ struct Shell {
     writer: Arc<Writer>,
     committer: OffsetCommitter,
     metrics: ListenerMetrics,
+    feed: Feed,
     poisoned: Poisoned,
     started: Instant,
     screening: Task<ScreeningResult>,
@@ -228,6 +213,7 @@ impl Shell {
     }
 
     fn on_fetched(&mut self, chunk: Chunk<Other>) -> Event<Other> {
+        self.feed.came();
         for record in &chunk.records {
             match record.content {
                 Content::Stamp(_) => self.poisoned.note(record.assignment, false),
@@ -336,6 +322,7 @@ impl Shell {
         if self.work.running.is_none() && self.heart.wake().elapsed.is_none() {
             self.work.under_way = None;
         }
+        self.feed.is_full(self.heart.is_full());
         self.metrics.pending.set(self.heart.pending() as i64);
         let due = self.heart.next_due();
         let left = due.map_or(0, |due| (due - self.clock.now()).num_milliseconds());

@@ -4,7 +4,6 @@
 //!   routes.
 //! * [`outbox`]: which events are stored and not published yet; [`owners`]: the outbox's rows in the database.
 //! * [`relay`], [`publisher`]: from the outbox to Kafka.
-//! * [`sweeper`]: publishes again what was lost after all that.
 //! * [`run`]: all of it from its opening to its end.
 
 pub mod gate;
@@ -14,4 +13,3 @@ pub mod owners;
 pub mod publisher;
 pub mod relay;
 pub mod run;
-pub mod sweeper;

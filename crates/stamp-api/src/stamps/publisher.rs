@@ -4,7 +4,7 @@
 //! judges a batch as a whole, though, and refuses it for its size or for one of its records; so what was refused goes
 //! to the other producer, which sends each event in a batch of its own, and only the culprit is refused again.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use store::clock::Clock;
-use tokio::sync::Notify;
 
 use super::outbox::Outbox;
 
@@ -28,40 +27,6 @@ const FULL: Duration = Duration::from_millis(20);
 const FAILED: Duration = Duration::from_millis(200);
 /// Refused events that are named in the log between two calms: a broker that refuses everything fills no disk.
 const NAMED: usize = 20;
-
-/// The acknowledgements that somebody waits for.
-#[derive(Debug)]
-struct Outstanding {
-    left: AtomicUsize,
-    failed: AtomicBool,
-    done: Notify,
-}
-
-impl Outstanding {
-    fn delivered(&self, success: bool) {
-        if !success {
-            self.failed.store(true, Ordering::Release);
-        }
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.done.notify_one();
-        }
-    }
-}
-
-/// An event with whoever is told what became of it.
-enum Delivery {
-    Outbox(Publication<Stamp>),
-    Awaited(Stamp, Arc<Outstanding>),
-}
-
-impl Delivery {
-    fn stamp(&self) -> &Stamp {
-        match self {
-            Self::Outbox(publication) => &publication.payload,
-            Self::Awaited(stamp, _) => stamp,
-        }
-    }
-}
 
 /// How a producer packs events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,17 +87,13 @@ impl Publisher {
     /// Hands an event of the outbox to the producer, waiting while its queue is full. The outbox is told what became of
     /// it.
     pub async fn publish(&self, publication: Publication<Stamp>) {
-        self.send(Delivery::Outbox(publication)).await;
-    }
-
-    async fn send(&self, delivery: Delivery) {
-        let value = event::encode(delivery.stamp());
-        let key = delivery.stamp().object_cid().clone();
-        let mut delivery = Box::new(delivery);
+        let value = event::encode(&publication.payload);
+        let key = publication.payload.object_cid().clone();
+        let mut publication = Box::new(publication);
         loop {
             let headers =
                 OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
-            let record = BaseRecord::with_opaque_to(&self.topic, delivery)
+            let record = BaseRecord::with_opaque_to(&self.topic, publication)
                 .key(key.as_str())
                 .payload(value.as_slice())
                 // Brokers refuse a time that is an hour ahead of theirs, and delete by it what is old.
@@ -140,12 +101,12 @@ impl Publisher {
                 .headers(headers);
             let producer = self.current();
             let Err((error, back)) = producer.send(record) else { return };
-            delivery = back.delivery_opaque;
+            publication = back.delivery_opaque;
             match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => tokio::time::sleep(FULL).await,
                 // The client knows by itself that no broker would take it.
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    return producer.context().decided(Err(&error), *delivery);
+                    return producer.context().decided(Err(&error), *publication);
                 }
                 _ => {
                     tracing::warn!(error = error.to_string(), "the producer takes no events");
@@ -154,23 +115,6 @@ impl Publisher {
                 }
             }
         }
-    }
-
-    /// Publishes stamps and waits until Kafka has decided on all. Returns whether it took them.
-    pub async fn publish_all(&self, stamps: Vec<Stamp>) -> bool {
-        if stamps.is_empty() {
-            return true;
-        }
-        let outstanding = Arc::new(Outstanding {
-            left: AtomicUsize::new(stamps.len()),
-            failed: AtomicBool::new(false),
-            done: Notify::new(),
-        });
-        for stamp in stamps {
-            self.send(Delivery::Awaited(stamp, Arc::clone(&outstanding))).await;
-        }
-        outstanding.done.notified().await;
-        !outstanding.failed.load(Ordering::Acquire)
     }
 
     /// Replaces a producer that a fatal error has ended (KIP-360); what it had not delivered fails with it and
@@ -221,22 +165,19 @@ struct Deliveries {
 }
 
 impl Deliveries {
-    fn decided(&self, result: Result<(), &KafkaError>, delivery: Delivery) {
-        match (delivery, result) {
-            (Delivery::Awaited(_, outstanding), result) => outstanding.delivered(result.is_ok()),
-            (Delivery::Outbox(publication), Ok(())) => {
+    fn decided(&self, result: Result<(), &KafkaError>, publication: Publication<Stamp>) {
+        let event = match result {
+            Ok(()) => {
                 self.named.store(0, Ordering::Relaxed);
-                let Publication { owner, number, .. } = publication;
-                self.outbox.tell(OutboxEvent::Delivered { owner, number });
+                OutboxEvent::Delivered { owner: publication.owner, number: publication.number }
             }
-            (Delivery::Outbox(publication), Err(error)) if is_own_fault(error) => {
-                self.outbox.tell(OutboxEvent::Lost(publication));
-            }
-            (Delivery::Outbox(publication), Err(error)) => {
+            Err(error) if is_own_fault(error) => OutboxEvent::Lost(publication),
+            Err(error) => {
                 self.name(&publication, error);
-                self.outbox.tell(OutboxEvent::Refused(publication));
+                OutboxEvent::Refused(publication)
             }
-        }
+        };
+        self.outbox.tell(event);
     }
 
     /// Names the culprit in the log; of a batch nobody, since any of its events may be the culprit.
@@ -270,9 +211,9 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Delivery>;
+    type DeliveryOpaque = Box<Publication<Stamp>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
-        self.decided(result.as_ref().map(drop).map_err(|(error, _)| error), *delivery);
+    fn delivery(&self, result: &DeliveryResult<'_>, publication: Box<Publication<Stamp>>) {
+        self.decided(result.as_ref().map(drop).map_err(|(error, _)| error), *publication);
     }
 }

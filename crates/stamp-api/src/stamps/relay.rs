@@ -53,11 +53,6 @@ impl Relay {
         Ok(Self { publishers, parts, closed })
     }
 
-    /// Returns the publisher that sends each event alone.
-    pub fn alone(&self) -> Arc<Publisher> {
-        Arc::clone(&self.publishers[1])
-    }
-
     /// Waits for a part that ends by itself.
     ///
     /// # Errors

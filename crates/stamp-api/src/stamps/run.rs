@@ -17,7 +17,6 @@ use super::intake::Intake;
 use super::outbox::Outbox;
 use super::owners::{self, Complaint};
 use super::relay::Relay;
-use super::sweeper;
 use crate::metrics::ApiMetrics;
 
 /// What it takes to run the intake.
@@ -73,8 +72,6 @@ pub async fn run(parts: IntakeParts, drain: CancellationToken) -> anyhow::Result
     let shown =
         owners::show(Arc::clone(&outbox), database.clone(), metrics.clone(), complaint, drain.clone());
     background.spawn(shown);
-    let sweeper = relay.alone();
-    background.spawn(sweeper::run(sweeper, database.clone(), metrics.swept.clone(), drain.clone()));
     let mut committers = JoinSet::new();
     tokio::select! {
         () = drain.cancelled() => {}

@@ -33,15 +33,26 @@ pub async fn backlog(database: &Database, owners: &[Standing]) -> Result<OutboxB
             coalesce(extract(epoch FROM clock_timestamp() - min(oldest.stored_at)), 0)::float8
         FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS o (id, mark, unread_above)
         LEFT JOIN LATERAL (
-            SELECT coalesce(p.stored_at, s.created_date) AS stored_at
-            FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
-            WHERE p.owner = o.id AND p.seq > o.mark
-            ORDER BY p.seq LIMIT 1
+            SELECT min(coalesce(first.stored_at, s.created_date)) AS stored_at
+            FROM (
+                (SELECT stamp_id, stored_at FROM pending_stamps
+                 WHERE owner = o.id AND seq > o.mark ORDER BY seq LIMIT 1)
+                UNION ALL
+                (SELECT stamp_id, stored_at FROM left_events
+                 WHERE owner = o.id AND seq > o.mark AND published_at IS NULL ORDER BY seq LIMIT 1)
+            ) AS first JOIN stamps s ON s.id = first.stamp_id
         ) AS oldest ON true
         LEFT JOIN LATERAL (
-            SELECT count(*) FROM (
-                SELECT FROM pending_stamps p WHERE p.owner = o.id AND p.seq > o.unread_above LIMIT $4
-            ) AS counted
+            SELECT (
+                SELECT count(*) FROM (
+                    SELECT FROM pending_stamps WHERE owner = o.id AND seq > o.unread_above LIMIT $4
+                ) AS waiting
+            ) + (
+                SELECT count(*) FROM (
+                    SELECT FROM left_events
+                    WHERE owner = o.id AND seq > o.unread_above AND published_at IS NULL LIMIT $4
+                ) AS left_ones
+            ) AS count
         ) AS unread ON o.unread_above IS NOT NULL";
     let ids: Vec<i64> = owners.iter().map(|owner| owner.owner.0).collect();
     let marks: Vec<i64> = owners.iter().map(|owner| owner.mark).collect();

@@ -77,8 +77,8 @@ fn statement() -> String {
             RETURNING id, object_cid
         ), placed AS (
             INSERT INTO pending_stamps
-                (stamp_id, due_at, sweep_after, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
-            SELECT m.id, i.due_at, i.due_at, $17, i.kafka_partition, i.kafka_offset, i.kafka_timestamp
+                (stamp_id, due_at, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
+            SELECT m.id, i.due_at, $17, i.kafka_partition, i.kafka_offset, i.kafka_timestamp
             FROM made m JOIN input i ON i.object_cid = m.object_cid
             ORDER BY m.id
         ), met AS MATERIALIZED (
@@ -88,7 +88,7 @@ fn statement() -> String {
             ORDER BY p.stamp_id FOR NO KEY UPDATE OF p
         )
         UPDATE pending_stamps p
-        SET due_at = m.due_at, sweep_after = m.due_at,
+        SET due_at = m.due_at,
             kafka_topic = coalesce(p.kafka_topic, $17),
             kafka_partition = coalesce(p.kafka_partition, m.kafka_partition),
             kafka_offset = coalesce(p.kafka_offset, m.kafka_offset),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use domain::stamp::Stamp;
 
-use super::row::SWEEP_GRACE;
 use crate::clock::ClockSample;
 use crate::database::Database;
 use crate::durable::DURABLE;
@@ -13,6 +12,7 @@ use crate::error::DatabaseError;
 
 /// How long one group commit may take: an answer is due within two seconds.
 const STORE_LIMIT: Duration = Duration::from_millis(1_500);
+
 /// A stamp with its number in the owner's outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbered {
@@ -57,9 +57,8 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
             ON CONFLICT (object_cid) DO NOTHING
             RETURNING id, object_cid
         ), queued AS (
-            INSERT INTO pending_stamps (stamp_id, owner, seq, due_at, sweep_after)
-            SELECT m.id, $1, i.seq, i.due_at,
-                greatest(i.due_at, clock_timestamp()) + make_interval(secs => $6)
+            INSERT INTO pending_stamps (stamp_id, owner, seq, due_at)
+            SELECT m.id, $1, i.seq, i.due_at
             FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
             RETURNING seq
         )
@@ -72,8 +71,7 @@ pub async fn store(database: &Database, owner: i64, rows: &[Numbered]) -> Result
     let stored = database.run(STORE_LIMIT, |session| {
         Box::pin(async move {
             let sent = Instant::now();
-            let grace = SWEEP_GRACE.as_secs_f64();
-            let row = session.query_one(&sql, &[&owner, &ids, &tolerances, &dates, &seqs, &grace]).await?;
+            let row = session.query_one(&sql, &[&owner, &ids, &tolerances, &dates, &seqs]).await?;
             Ok((sent, row, Instant::now()))
         })
     });

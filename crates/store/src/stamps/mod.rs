@@ -1,8 +1,8 @@
 //! Stamps from their intake to their batches.
 //!
 //! * [`intake`]: group commits; [`owners`]: the owners of the outbox; [`backlog`]: what they still have to publish.
-//! * [`processing`]: which stamps are processed already, and processing batches.
-//! * [`distant`]: stamps that wait in the table alone; [`sweep`]: stamps that are published again.
+//! * [`processing`]: which stamps are processed already, and processing batches of what Kafka brought or is overdue.
+//! * [`distant`]: stamps that wait in the table alone.
 //! * [`states`], [`batches`]: what readers are shown.
 
 pub mod backlog;
@@ -13,4 +13,3 @@ pub mod owners;
 pub mod processing;
 mod row;
 pub mod states;
-pub mod sweep;

@@ -5,6 +5,9 @@
 //! for each stamp. An owner that falls silent is *retired* by another process, which then publishes what lies
 //! above the mark. An insert and a retirement lock the owner's row against each other: once an owner is
 //! retired, nothing more can appear under it.
+//!
+//! A stamp that leaves by the table leaves its pending row. Unless its event is below the mark, the place in the outbox
+//! stays, in `left_events`, until somebody knows the event to be in Kafka.
 
 use std::time::Duration;
 
@@ -18,6 +21,9 @@ use crate::error::DatabaseError;
 
 /// How long a statement of the outbox may take, a group commit excepted.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// Left events that are noted as published in one statement.
+const NOTED: i64 = 1_000;
 
 /// An owner whose outbox has to be published by somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +50,8 @@ pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
         .await
 }
 
-/// Renews owners and raises their marks, all in one statement. Returns those that are there, and whether each is
-/// retired.
+/// Renews owners, raises their marks, and notes of stamps that have left which events are published, all in one
+/// statement. Returns the owners that are there, and whether each is retired.
 ///
 /// # Errors
 /// If the database can't be reached.
@@ -56,6 +62,14 @@ pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64
         WITH own AS MATERIALIZED (
             SELECT o.id FROM intake_owners o WHERE o.id = ANY($1::int8[]) AND {DURABLE}
             ORDER BY o.id FOR NO KEY UPDATE
+        ), published AS MATERIALIZED (
+            SELECT l.stamp_id
+            FROM unnest($1::int8[], $2::int8[]) AS m (id, mark)
+            JOIN left_events l ON l.owner = m.id AND l.seq <= m.mark AND l.published_at IS NULL
+            LIMIT {NOTED} FOR UPDATE OF l SKIP LOCKED
+        ), noted AS (
+            UPDATE left_events l SET published_at = clock_timestamp()
+            FROM published p WHERE l.stamp_id = p.stamp_id
         )
         UPDATE intake_owners o
         SET seen_at = clock_timestamp(), published_through = greatest(o.published_through, m.mark)
@@ -92,7 +106,9 @@ pub async fn retire(database: &Database, owner: i64) -> Result<Option<RetiredOwn
 }
 
 /// Retires an owner that was silent for so long, if there is one that nobody else is retiring and that is none of
-/// `except`: a process is slow sometimes, and its own owners are not silent to itself.
+/// `except`: a process is slow sometimes, and its own owners are not silent to itself. If there is none, puts an owner
+/// back, retired, that is gone although events of stamps that have left are not known to be published: an older binary
+/// does not look for those, and a stamp may leave while its owner goes.
 ///
 /// # Errors
 /// If the database can't be reached.
@@ -101,16 +117,36 @@ pub async fn retire_silent(
     silence: Duration,
     except: &[i64],
 ) -> Result<Option<RetiredOwner>, DatabaseError> {
+    // The owners of left events are few, and each is found by one step in the index.
     let sql = format!(
         "
-        WITH silent AS (
+        WITH RECURSIVE silent AS MATERIALIZED (
             SELECT id FROM intake_owners
             WHERE seen_at < clock_timestamp() - make_interval(secs => $1) AND id <> ALL($2::int8[]) AND {DURABLE}
             ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
+        ), retired AS (
+            UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
+            FROM silent WHERE o.id = silent.id
+            RETURNING o.id, o.published_through
+        ), leaver (owner) AS (
+            SELECT min(owner) FROM left_events WHERE published_at IS NULL
+            UNION ALL
+            SELECT (SELECT min(l.owner) FROM left_events l WHERE l.published_at IS NULL AND l.owner > leaver.owner)
+            FROM leaver WHERE leaver.owner IS NOT NULL
+        ), gone AS (
+            SELECT l.owner FROM leaver l
+            WHERE l.owner IS NOT NULL AND l.owner <> ALL($2::int8[])
+              AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = l.owner)
+            LIMIT 1
+        ), back AS (
+            INSERT INTO intake_owners (id, retired, published_through) OVERRIDING SYSTEM VALUE
+            SELECT g.owner, true,
+                (SELECT min(l.seq) - 1 FROM left_events l WHERE l.owner = g.owner AND l.published_at IS NULL)
+            FROM gone g WHERE NOT EXISTS (SELECT FROM silent) AND {DURABLE}
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id, published_through
         )
-        UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
-        FROM silent WHERE o.id = silent.id
-        RETURNING o.id, o.published_through"
+        SELECT id, published_through FROM retired UNION ALL SELECT id, published_through FROM back"
     );
     let (seconds, except) = (silence.as_secs_f64(), except.to_vec());
     database
@@ -143,18 +179,30 @@ pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), Da
         .await
 }
 
-/// Removes a retired owner once everything of its outbox is in Kafka.
+/// Removes a retired owner once everything of its outbox is in Kafka, and notes that of the stamps that have left.
 ///
 /// # Errors
 /// If the database can't be reached.
 pub async fn forget(database: &Database, owner: i64) -> Result<(), DatabaseError> {
-    let sql = format!("DELETE FROM intake_owners WHERE id = $1 AND retired AND {DURABLE}");
+    let note = format!(
+        "
+        UPDATE left_events l SET published_at = clock_timestamp()
+        FROM (SELECT stamp_id FROM left_events WHERE owner = $1 AND published_at IS NULL LIMIT {NOTED}) AS published
+        WHERE l.stamp_id = published.stamp_id AND {DURABLE}"
+    );
+    let forget = format!("DELETE FROM intake_owners WHERE id = $1 AND retired AND {DURABLE}");
     database
-        .run(LIMIT, |session| Box::pin(async move { session.execute(&sql, &[&owner]).await.map(drop) }))
+        .run(LIMIT, |session| {
+            Box::pin(async move {
+                while session.execute(&note, &[&owner]).await? > 0 {}
+                session.execute(&forget, &[&owner]).await.map(drop)
+            })
+        })
         .await
 }
 
-/// Reads what an owner has in its outbox above a number, in order of the numbers.
+/// Reads what an owner has in its outbox above a number, in order of the numbers: of stamps that are pending, and of
+/// those that have left and whose events are not known to be published.
 ///
 /// # Errors
 /// If the database can't be reached.
@@ -166,8 +214,12 @@ pub async fn outbox(
 ) -> Result<Vec<Numbered>, DatabaseError> {
     const SQL: &str = "
         SELECT p.seq, s.object_cid, s.time_tolerance, s.created_date
-        FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
-        WHERE p.owner = $1 AND p.seq > $2
+        FROM (
+            (SELECT stamp_id, seq FROM pending_stamps WHERE owner = $1 AND seq > $2 ORDER BY seq LIMIT $3)
+            UNION ALL
+            (SELECT stamp_id, seq FROM left_events
+             WHERE owner = $1 AND seq > $2 AND published_at IS NULL ORDER BY seq LIMIT $3)
+        ) AS p JOIN stamps s ON s.id = p.stamp_id
         ORDER BY p.seq LIMIT $3";
     let rows = database
         .run(LIMIT, |session| {

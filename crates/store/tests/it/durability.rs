@@ -8,7 +8,8 @@ use store::dead_letters::queries::{self, Filter};
 use store::dead_letters::replays;
 use store::messages::inbox;
 use store::messages::rows;
-use store::stamps::{intake, owners, processing, sweep};
+use store::stamps::processing::overdue;
+use store::stamps::{intake, owners, processing};
 use store::{Database, dead_letters};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
@@ -49,7 +50,10 @@ async fn write(pool: &Database) {
     let owner = owners::register(pool).await.expect("registered");
     intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
     owners::renew(pool, &[(owner, 2)]).await.expect("renewed");
-    sweep::sweep(pool, 10).await.expect("swept");
+    // Two that are overdue, whose owner has not published them: one leaves, the other is put off.
+    let seen = overdue::look(pool).await.expect("seen");
+    overdue::put_off(pool, seen[1].row).await.expect("put off").expect("it is pending");
+    overdue::take(pool, &[seen[0].row], 10, "l", "t").await.expect("taken");
     processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), "l", "t", false)
         .await
         .expect("processed");
@@ -57,6 +61,8 @@ async fn write(pool: &Database) {
     owners::retire_silent(pool, Duration::from_secs(5), &[]).await.expect("asked").expect("it was given up");
     owners::retire(pool, owner).await.expect("retired");
     owners::forget(pool, owner).await.expect("forgotten");
+    let back = owners::retire_silent(pool, Duration::from_secs(5), &[]).await.expect("asked");
+    owners::forget(pool, back.expect("it is put back").id).await.expect("forgotten");
 
     dead_letters::store(pool, &[letter("t", 0, 0, 0)]).await.expect("stored");
     let id = queries::list(pool, Filter::default(), 1).await.expect("listed")[0].id;
@@ -90,11 +96,14 @@ async fn every_statement_that_writes_waits_for_the_disk_whatever_the_database_ha
         ("remote_apply", "remote_apply"),
     ] {
         let database = TestDatabase::new().await;
-        // A stamp that the sweeper finds.
+        // Stamps of an older binary, whose owner has published nothing, and an event whose owner is gone.
         database
             .run(
-                "INSERT INTO stamps (object_cid, time_tolerance, created_date) VALUES ('old', 0, '2026-01-01');
-                 INSERT INTO pending_stamps (stamp_id, owner, seq) SELECT id, 0, 0 FROM stamps",
+                "INSERT INTO intake_owners (published_through) VALUES (0);
+                 INSERT INTO stamps (object_cid, time_tolerance, created_date)
+                 VALUES ('old-1', 0, '2026-01-01'), ('old-2', 0, '2026-01-01');
+                 INSERT INTO pending_stamps (stamp_id, owner, seq) SELECT id, 1, id FROM stamps;
+                 INSERT INTO left_events (stamp_id, owner, seq) VALUES (99, 99, 1)",
             )
             .await;
         watch(&database, default, expected).await;
@@ -104,9 +113,9 @@ async fn every_statement_that_writes_waits_for_the_disk_whatever_the_database_ha
         assert_eq!(
             written,
             "DELETE dead_letters, DELETE intake_owners, DELETE pending_stamps, INSERT batches, \
-             INSERT dead_letters, INSERT intake_owners, INSERT pending_stamps, INSERT processed_stamps, \
-             INSERT stamps, INSERT stored_messages, UPDATE dead_letters, UPDATE intake_owners, \
-             UPDATE pending_stamps, UPDATE stored_messages",
+             INSERT dead_letters, INSERT intake_owners, INSERT left_events, INSERT pending_stamps, \
+             INSERT processed_stamps, INSERT stamps, INSERT stored_messages, UPDATE dead_letters, \
+             UPDATE intake_owners, UPDATE left_events, UPDATE pending_stamps, UPDATE stored_messages",
             "nothing was left out"
         );
     }

@@ -23,7 +23,6 @@ const SCHEMA: &[&str] = &[
     "TRUNCATE pending_stamps",
     "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000000')",
     "DELETE FROM __diesel_schema_migrations",
-    "GRANT SELECT ON left_events TO PUBLIC",
     "ALTER SEQUENCE batches_id_seq RESTART",
     "SELECT setval('batches_id_seq', 1)",
 ];
@@ -41,15 +40,18 @@ const NEITHER_SERVICE: &[&str] = &[
     "UPDATE dead_letters SET value = NULL",
     "UPDATE stored_messages SET kafka_offset = 1",
     "DELETE FROM stored_messages",
-    "SELECT FROM left_events",
+    "DELETE FROM left_events",
 ];
 
 const API: &[&str] = &[
+    "GRANT SELECT ON processed_stamps TO PUBLIC",
     "INSERT INTO batches (trigger, size, listener, topic, processed_at) VALUES ('deadline', 1, '', '', now())",
     "SELECT nextval('batches_id_seq')",
     "SELECT FROM processed_stamps",
     "INSERT INTO processed_stamps VALUES (1, 1, 1, now(), 1, 1)",
     "DELETE FROM pending_stamps",
+    "UPDATE pending_stamps SET due_at = now()",
+    "INSERT INTO left_events (stamp_id, owner, seq) VALUES (1, 1, 1)",
     "DELETE FROM dead_letters",
     "UPDATE messages SET body = ''",
     "UPDATE messages SET recipient = gen_random_uuid()",
@@ -57,7 +59,10 @@ const API: &[&str] = &[
 ];
 
 const LISTENER: &[&str] = &[
-    "SELECT FROM intake_owners",
+    "GRANT SELECT ON messages TO PUBLIC",
+    "SELECT seen_at FROM intake_owners",
+    "SELECT FROM left_events",
+    "UPDATE left_events SET published_at = now()",
     "INSERT INTO intake_owners (published_through) VALUES (0)",
     "UPDATE intake_owners SET retired = true",
     "DELETE FROM intake_owners",
@@ -69,6 +74,7 @@ const LISTENER: &[&str] = &[
 ];
 
 const READER: &[&str] = &[
+    "GRANT SELECT ON left_events TO PUBLIC",
     "INSERT INTO stamps (object_cid, time_tolerance, created_date) VALUES ('x', 1, now())",
     "INSERT INTO batches (trigger, size, listener, topic, processed_at) VALUES ('deadline', 1, '', '', now())",
     "INSERT INTO dead_letters (topic, partition, \"offset\", \"timestamp\", reason, detail) VALUES ('', 0, 0, 0, '', '')",

@@ -234,7 +234,7 @@ pub struct Wake {
 }
 
 impl Wake {
-    pub(super) fn no_later_than(&mut self, elapsed: Duration) {
+    pub(in crate::batch) fn no_later_than(&mut self, elapsed: Duration) {
         self.elapsed = Some(self.elapsed.map_or(elapsed, |known| known.min(elapsed)));
     }
 }

@@ -98,9 +98,12 @@ impl<X> Heart<X> {
     /// Tells whether another chunk may come in: one is screened at a time, and what is ready to leave but does not get
     /// away is bounded.
     pub fn has_room(&self) -> bool {
-        matches!(self.screen, Screen::Idle)
-            && !self.stopping
-            && self.pending.len() < self.settings.limits.min().max(ROOM)
+        matches!(self.screen, Screen::Idle) && !self.stopping && !self.is_full()
+    }
+
+    /// Tells whether as many stamps wait as may.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() >= self.settings.limits.min().max(ROOM)
     }
 
     /// Returns how many stamps wait.

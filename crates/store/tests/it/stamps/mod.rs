@@ -1,5 +1,5 @@
 //! Stamps from their intake to their batches.
 
 mod intake;
+mod overdue;
 mod processing;
-mod sweeps;

@@ -76,7 +76,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
     );
 }
 
-// Break: don't compare the offsets in `recover` of stamps/processing.rs.
+// Break: don't compare the offsets in `recover` of stamps/processing/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_these_very_records() {
     let database = TestDatabase::new().await;
@@ -152,7 +152,7 @@ async fn a_probe_says_what_the_database_refuses_and_leaves_nothing_behind() {
     }
 }
 
-// Break: don't ask `are_pending` in `process` of stamps/processing.rs.
+// Break: don't ask `are_pending` in `process` of stamps/processing/mod.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stamp_that_somebody_else_stores_meanwhile_is_won_and_not_left_to_its_row() {
     let database = TestDatabase::new().await;

@@ -1,4 +1,9 @@
-//! The listener's two bulk statements: which stamps are processed already, and processing batches.
+//! Which stamps are processed already, and processing batches: of what Kafka has brought here, of what is [`overdue`]
+//! there.
+//!
+//! Nothing else deletes pending rows, and nothing else writes batches and their members.
+
+pub mod overdue;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -247,8 +252,34 @@ impl MemberColumns {
     }
 }
 
+/// Returns the part of a statement that makes batches of what the part `won` has won: rows of `stamp_id`, `batch`,
+/// `time_tolerance`, `created_date`, `kafka_topic`, `kafka_partition` and `kafka_offset`, the last three null where they
+/// are not known. Each batch has the number of its rows under `batch`; `numbered` tells its `id` and `size`, and
+/// `batched` when it was made.
+fn make(trigger: &str, listener: &str, topic: &str) -> String {
+    format!(
+        "sized AS MATERIALIZED (
+            SELECT batch, count(*)::int4 AS size FROM won WHERE {DURABLE} GROUP BY batch ORDER BY batch
+        ), numbered AS MATERIALIZED (
+            SELECT batch, size, nextval('batches_id_seq') AS id FROM sized
+        ), batched AS (
+            INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
+            SELECT id, {trigger}, size, {listener}, {topic}, clock_timestamp() FROM numbered
+            RETURNING processed_at
+        ), joined AS (
+            INSERT INTO processed_stamps
+                (stamp_id, batch_id, time_tolerance, created_date, kafka_topic, kafka_partition, kafka_offset)
+            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date, nullif(w.kafka_topic, {topic}),
+                w.kafka_partition, w.kafka_offset
+            FROM won w JOIN numbered n ON n.batch = w.batch
+            ORDER BY w.stamp_id
+        )"
+    )
+}
+
 /// Returns the statement that processes batches.
 fn statement() -> String {
+    let made = make("($7::text[])[batch + 1]", "$8", "$9");
     format!(
         r#"
         WITH input AS MATERIALIZED (
@@ -264,7 +295,8 @@ fn statement() -> String {
             ORDER BY p.stamp_id FOR UPDATE OF p
         ), taken AS (
             DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
-            RETURNING l.ordinal, l.stamp_id, p.kafka_partition AS own_partition, p.kafka_offset AS own_offset
+            RETURNING l.ordinal, l.stamp_id, p.kafka_topic AS own_topic, p.kafka_partition AS own_partition,
+                p.kafka_offset AS own_offset
         ), made AS (
             INSERT INTO stamps (object_cid, time_tolerance, created_date)
             SELECT i.object_cid, i.time_tolerance, i.created_date
@@ -274,25 +306,14 @@ fn statement() -> String {
             ON CONFLICT (object_cid) DO NOTHING
             RETURNING object_cid, id
         ), won AS MATERIALIZED (
-            SELECT t.stamp_id, t.own_partition, t.own_offset, i.* FROM taken t JOIN input i ON i.ordinal = t.ordinal
+            SELECT t.stamp_id, i.ordinal, i.batch, i.time_tolerance, i.created_date, t.own_topic AS kafka_topic,
+                coalesce(t.own_partition, i.kafka_partition) AS kafka_partition,
+                coalesce(t.own_offset, i.kafka_offset) AS kafka_offset
+            FROM taken t JOIN input i ON i.ordinal = t.ordinal
             UNION ALL
-            SELECT m.id, NULL, NULL, i.* FROM made m JOIN input i ON i.object_cid = m.object_cid
-        ), sized AS MATERIALIZED (
-            SELECT batch, count(*)::int4 AS size FROM won GROUP BY batch ORDER BY batch
-        ), numbered AS MATERIALIZED (
-            SELECT batch, size, nextval('batches_id_seq') AS id FROM sized
-        ), batched AS (
-            INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
-            SELECT id, ($7::text[])[batch + 1], size, $8, $9, clock_timestamp() FROM numbered
-            RETURNING processed_at
-        ), joined AS (
-            INSERT INTO processed_stamps
-                (stamp_id, batch_id, time_tolerance, created_date, kafka_partition, kafka_offset)
-            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date,
-                coalesce(w.own_partition, w.kafka_partition), coalesce(w.own_offset, w.kafka_offset)
-            FROM won w JOIN numbered n ON n.batch = w.batch
-            ORDER BY w.stamp_id
-        )
+            SELECT m.id, i.ordinal, i.batch, i.time_tolerance, i.created_date, NULL, i.kafka_partition, i.kafka_offset
+            FROM made m JOIN input i ON i.object_cid = m.object_cid
+        ), {made}
         SELECT
             ARRAY(SELECT ordinal FROM won),
             ARRAY(SELECT batch FROM numbered ORDER BY batch),

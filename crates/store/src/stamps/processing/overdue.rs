@@ -1,0 +1,197 @@
+//! Stamps that leave by the table: which are about to be due, taking those that still are pending, and putting off what
+//! the database refuses.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::batch::net::{AHEAD, GRACE, SEEN, Seen};
+
+use crate::database::Database;
+use crate::durable::DURABLE;
+use crate::error::DatabaseError;
+
+/// How long a statement may take that usually takes some milliseconds.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The most rows of older binaries that are given their due time in one look.
+const DATED: i64 = 10_000;
+/// The first pause of a stamp that the database refuses; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause of a stamp that the database refuses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// Number of the advisory lock by which listeners take turns, together with the table's own.
+const TURN: i32 = 0x7475_726e;
+
+/// The condition for a pending row `p` that is not put off.
+const NOT_PUT_OFF: &str = "(p.retry_at IS NULL OR p.retry_at <= now())";
+
+/// What came of taking stamps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Take {
+    /// Another listener is taking, and nothing was taken.
+    NotOurTurn,
+    /// These were pending still, and have left.
+    Taken {
+        /// How many stamps each batch holds.
+        sizes: Vec<usize>,
+        /// How long after its due time each stamp was processed.
+        lateness: Vec<Duration>,
+    },
+}
+
+/// A stamp that was put off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutOff {
+    /// Id of the stamp.
+    pub object_cid: String,
+    /// How long the stamp is left alone.
+    pub pause: Duration,
+}
+
+/// Returns up to [`SEEN`] stamps that are pending and due, or will be within [`AHEAD`], the most overdue first.
+///
+/// Rows of older binaries, which know no due time, are given theirs.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn look(database: &Database) -> Result<Vec<Seen>, DatabaseError> {
+    let ahead = AHEAD.as_seconds_f64();
+    database
+        .run(LIMIT, |session| {
+            Box::pin(async move {
+                let rows = session.query(&look_statement(), &[&ahead, &(SEEN as i64), &DATED]).await?;
+                let seen = |row: &tokio_postgres::Row| -> Result<Seen, DatabaseError> {
+                    Ok(Seen { row: row.try_get(0)?, due: row.try_get::<_, Option<DateTime<Utc>>>(1)? })
+                };
+                rows.iter().map(seen).collect()
+            })
+        })
+        .await
+}
+
+/// Returns the statement of a look. A test looks at its plan.
+pub fn look_statement() -> String {
+    format!(
+        "
+        WITH undated AS MATERIALIZED (
+            SELECT p.stamp_id FROM pending_stamps p
+            WHERE p.due_at IS NULL ORDER BY p.stamp_id LIMIT $3 FOR UPDATE SKIP LOCKED
+        ), dated AS (
+            UPDATE pending_stamps p
+            -- The last date that PostgreSQL knows lies only a few thousand years further on.
+            SET due_at = CASE WHEN s.created_date < '290000-01-01'
+                THEN s.created_date + make_interval(mins => s.time_tolerance) ELSE 'infinity' END
+            FROM undated u JOIN stamps s ON s.id = u.stamp_id
+            WHERE p.stamp_id = u.stamp_id AND {DURABLE}
+            RETURNING p.stamp_id, p.due_at
+        )
+        SELECT seen.stamp_id, CASE WHEN isfinite(seen.due_at) THEN seen.due_at END
+        FROM (
+            (SELECT p.stamp_id, p.due_at FROM pending_stamps p
+             WHERE p.due_at <= now() + make_interval(secs => $1) AND {NOT_PUT_OFF}
+             ORDER BY p.due_at LIMIT $2)
+            UNION ALL
+            (SELECT p.stamp_id, p.due_at FROM pending_stamps p
+             WHERE p.due_at = 'infinity' AND {NOT_PUT_OFF} LIMIT $2)
+            UNION ALL
+            SELECT d.stamp_id, d.due_at FROM dated d WHERE d.due_at <= now() + make_interval(secs => $1)
+        ) AS seen
+        ORDER BY seen.due_at LIMIT $2"
+    )
+}
+
+/// Processes those of these rows that are pending still and have been due for [`GRACE`], in batches of up to `max`.
+///
+/// One listener takes at a time, so that batches are full. A row that somebody holds is left to who holds it: it holds
+/// up no other. Unless the event of a stamp is known to be in Kafka, it stays among those to be published.
+///
+/// # Errors
+/// Whatever the database says; then nothing was taken, or the answer was lost.
+pub async fn take(
+    database: &Database,
+    rows: &[i64],
+    max: usize,
+    listener: &str,
+    topic: &str,
+) -> Result<Take, DatabaseError> {
+    let (rows, max) = (rows.to_vec(), max as i64);
+    let (listener, topic) = (listener.to_owned(), topic.to_owned());
+    database
+        .run(LIMIT, |session| {
+            Box::pin(async move {
+                let grace = GRACE.as_seconds_f64();
+                let row =
+                    session.query_one(&take_statement(), &[&rows, &grace, &max, &listener, &topic]).await?;
+                if !row.try_get::<_, bool>(0)? {
+                    return Ok(Take::NotOurTurn);
+                }
+                let (sizes, lateness): (Vec<i32>, Vec<f64>) = (row.try_get(1)?, row.try_get(2)?);
+                let sizes = sizes.into_iter().map(|size| size as usize).collect();
+                let late = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+                Ok(Take::Taken { sizes, lateness: lateness.into_iter().map(late).collect() })
+            })
+        })
+        .await
+}
+
+fn take_statement() -> String {
+    let made = super::make("'deadline'", "$4", "$5");
+    format!(
+        "
+        WITH turn AS MATERIALIZED (
+            SELECT pg_try_advisory_xact_lock({TURN}::int8 << 32 | 'pending_stamps'::regclass::oid::int8) AS is_ours
+        ), locked AS MATERIALIZED (
+            SELECT p.stamp_id, s.time_tolerance
+            FROM pending_stamps p JOIN stamps s ON s.id = p.stamp_id
+            WHERE (SELECT is_ours FROM turn) AND p.stamp_id = ANY($1::int8[])
+              AND p.due_at <= now() - make_interval(secs => $2) AND isfinite(p.due_at) AND {NOT_PUT_OFF}
+              AND {DURABLE}
+            FOR UPDATE OF p SKIP LOCKED
+        ), taken AS (
+            DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
+            RETURNING p.*, l.time_tolerance
+        ), won AS MATERIALIZED (
+            -- Another event may have moved the due time forward.
+            SELECT t.stamp_id, t.time_tolerance, t.due_at - make_interval(mins => t.time_tolerance) AS created_date,
+                t.due_at, t.kafka_topic, t.kafka_partition, t.kafka_offset,
+                (row_number() OVER (ORDER BY t.due_at, t.stamp_id) - 1) / $3 AS batch
+            FROM taken t
+        ), unpublished AS (
+            INSERT INTO left_events (stamp_id, owner, seq, stored_at)
+            SELECT t.stamp_id, t.owner, t.seq, t.stored_at
+            FROM taken t JOIN intake_owners o ON o.id = t.owner AND o.published_through < t.seq
+            ORDER BY t.stamp_id
+        ), {made}
+        SELECT (SELECT is_ours FROM turn), ARRAY(SELECT size FROM numbered ORDER BY batch),
+            ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won)"
+    )
+}
+
+/// Leaves a pending row alone: for a minute, and each further time twice as long, up to an hour. Every listener obeys.
+/// Returns the stamp, or `None` if it has left or was put off by another listener just now.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn put_off(database: &Database, row: i64) -> Result<Option<PutOff>, DatabaseError> {
+    let sql = format!(
+        "
+        UPDATE pending_stamps p
+        SET refusals = p.refusals + 1,
+            retry_at = now() + make_interval(secs => least($2 * power(2, least(p.refusals, 30)), $3))
+        FROM stamps s
+        WHERE p.stamp_id = $1 AND s.id = p.stamp_id AND {NOT_PUT_OFF} AND {DURABLE}
+        RETURNING s.object_cid, extract(epoch FROM p.retry_at - now())::float8"
+    );
+    database
+        .run(LIMIT, |session| {
+            Box::pin(async move {
+                let (first, longest) = (FIRST_PAUSE.as_secs_f64(), LONGEST_PAUSE.as_secs_f64());
+                let Some(row) = session.query_opt(&sql, &[&row, &first, &longest]).await? else {
+                    return Ok(None);
+                };
+                let pause = Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default();
+                Ok(Some(PutOff { object_cid: row.try_get(0)?, pause }))
+            })
+        })
+        .await
+}
