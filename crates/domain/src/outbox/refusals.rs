@@ -32,25 +32,26 @@ impl<P> Refusals<P> {
         Self { refused: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
-    /// Notes that an event was refused by itself.
-    pub(super) fn refuse(&mut self, owner: OwnerId, number: i64, payload: P, beat: u64) {
+    /// Notes that an event was refused by itself. Returns whether it did not wait here already: a copy may be on its way
+    /// from before its owner was left to others and came back.
+    pub(super) fn refuse(&mut self, owner: OwnerId, number: i64, payload: P, beat: u64) -> bool {
+        let waited = self.lost.remove(&(owner, number)).is_some();
         let refusal =
             self.refused.entry((owner, number)).or_insert(Refusal { times: 0, again_at: 0, payload: None });
         refusal.again_at = beat + LONGEST_WAIT.min(1 << refusal.times.min(16));
         refusal.times += 1;
-        refusal.payload = Some(payload);
+        refusal.payload.replace(payload).is_none() && !waited
     }
 
-    /// Notes that an event has to be published once more, as it was the first time.
-    pub(super) fn lose(&mut self, owner: OwnerId, number: i64, payload: P, beat: u64) {
+    /// Notes that an event has to be published once more, as it was the first time. Returns whether it did not wait here
+    /// already.
+    pub(super) fn lose(&mut self, owner: OwnerId, number: i64, payload: P, beat: u64) -> bool {
         match self.refused.get_mut(&(owner, number)) {
             Some(refusal) => {
                 refusal.again_at = beat + 1;
-                refusal.payload = Some(payload);
+                refusal.payload.replace(payload).is_none()
             }
-            None => {
-                self.lost.insert((owner, number), payload);
-            }
+            None => self.lost.insert((owner, number), payload).is_none(),
         }
     }
 

@@ -108,15 +108,15 @@ impl<P> Owners<P> {
             return;
         }
         let Publication { owner, number, payload, .. } = publication;
-        self.refusals.refuse(owner, number, payload, self.beat);
-        self.wait(owner);
+        if self.refusals.refuse(owner, number, payload, self.beat) {
+            self.wait(owner);
+        }
     }
 
     pub(super) fn on_lost(&mut self, publication: Publication<P>) {
         self.on_the_way -= 1;
         let Publication { owner, number, payload, .. } = publication;
-        if self.is_outstanding(owner, number) {
-            self.refusals.lose(owner, number, payload, self.beat);
+        if self.is_outstanding(owner, number) && self.refusals.lose(owner, number, payload, self.beat) {
             self.wait(owner);
         }
     }

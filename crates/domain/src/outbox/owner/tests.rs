@@ -113,6 +113,22 @@ fn an_owner_that_others_have_retired_is_theirs_and_its_lane_gets_a_new_one() {
 }
 
 #[test]
+fn an_event_of_which_two_copies_come_back_waits_once() {
+    let mut owners = begun();
+    store(&mut owners, "a");
+    owners.on(OutboxEvent::Beat);
+    owners.on(OutboxEvent::Renewed(vec![Renewal { owner: OWNER, retired: true }]));
+    owners.on(OutboxEvent::SilentFound { owner: OWNER, mark: 0 });
+    owners.on(OutboxEvent::PageRead { owner: OWNER, rows: vec![(1, 'a')] });
+    // The first is from before the owner was left to others.
+    owners.on(OutboxEvent::Lost(publication(1, 'a', false)));
+    owners.on(OutboxEvent::Lost(publication(1, 'a', false)));
+    assert!(owners.on(OutboxEvent::Beat).contains(&OutboxCommand::Publish(publication(1, 'a', false))));
+    owners.on(OutboxEvent::PageRead { owner: OWNER, rows: Vec::new() });
+    assert_eq!(delivered(&mut owners, 1), [OutboxCommand::Forget(OWNER)]);
+}
+
+#[test]
 fn of_many_owners_that_fell_silent_no_more_pages_are_read_at_once_than_there_is_room_for() {
     // Room for four events is room for two pages.
     let mut owners = begun();
