@@ -23,10 +23,14 @@ pub(crate) enum Kind {
     Stall,
     /// A producer fails for good.
     ProducerFailure,
+    /// Stamps leave, by the table or because their events have come out of Kafka.
+    Leave,
+    /// Some processes are of an older binary.
+    Old,
 }
 
 /// All kinds of events.
-pub(crate) const ALL_KINDS: [Kind; 10] = [
+pub(crate) const ALL_KINDS: [Kind; 12] = [
     Kind::Away,
     Kind::Refusal,
     Kind::RefusalOfAll,
@@ -37,6 +41,8 @@ pub(crate) const ALL_KINDS: [Kind; 10] = [
     Kind::Stop,
     Kind::Stall,
     Kind::ProducerFailure,
+    Kind::Leave,
+    Kind::Old,
 ];
 
 /// What happens in a world, in order.

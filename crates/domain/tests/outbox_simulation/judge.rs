@@ -10,7 +10,7 @@ use super::process::{LANES, Process};
 use super::store::{Payload, Store};
 
 /// Meetings that a history may have. A simulator that never has one of them says nothing about it.
-pub(crate) const MEETINGS: [&str; 15] = [
+pub(crate) const MEETINGS: [&str; 28] = [
     "an answer lost after the commit",
     "a store carried out after its client stopped waiting",
     "a store that found its owner retired",
@@ -26,6 +26,19 @@ pub(crate) const MEETINGS: [&str; 15] = [
     "a crash between publishing and the mark",
     "a stop with events on their way",
     "a producer that fails with events on their way",
+    "a stamp that leaves after its event came out of Kafka",
+    "a stamp that leaves before its event is published",
+    "a stamp that leaves with its event below the mark",
+    "a left event noted by a renewal",
+    "a left event noted as its owner is forgotten",
+    "a left event in a page",
+    "a left event of a process that died",
+    "an owner put back",
+    "a take that commits after its owner was forgotten",
+    "a take that dies",
+    "a page read between a take's snapshot and its commit",
+    "an old process that takes an owner over with left events",
+    "an old process that raises a mark above a left event that is in no Kafka",
 ];
 
 /// How often each meeting was seen.
@@ -62,6 +75,10 @@ pub(crate) struct Judge {
     pub(crate) meetings: Meetings,
     /// Who has taken which silent owner over.
     taken_over: BTreeMap<OwnerId, BTreeSet<u32>>,
+    /// The owners that were put back.
+    pub(crate) back: BTreeSet<OwnerId>,
+    /// The owners of which a take was committed after they were forgotten.
+    pub(crate) outlived: BTreeSet<OwnerId>,
 }
 
 impl Judge {
@@ -73,6 +90,13 @@ impl Judge {
             self.meetings.met("a silent owner taken over twice while both live");
         }
         by.insert(process);
+    }
+
+    /// Notes that a process has put an owner back.
+    pub(crate) fn puts_back(&mut self, process: u32, owner: OwnerId) {
+        self.meetings.met("an owner put back");
+        self.back.insert(owner);
+        self.taken_over.entry(owner).or_default().insert(process);
     }
 
     /// Checks after a step: what is below a mark, or of an owner that is gone, is in Kafka; and owners don't pile up.
@@ -91,13 +115,32 @@ impl Judge {
                 ));
             }
         }
+        Self::look_at_left(store, kafka)?;
         for process in processes {
             let kept =
                 |owner: &&OwnerId| store.owners.contains_key(owner) && !self.taken_over.contains_key(owner);
             let own = process.own.iter().filter(kept).count();
             let most = LANES + 1 + culprits;
             if own > most {
-                return Err(format!("process {} has {own} owners, {most} at most are needed", process.id));
+                let process = process.asker.process;
+                return Err(format!("process {process} has {own} owners, {most} at most are needed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that each stamp leaves once, and that what has left is in Kafka unless its event is kept.
+    fn look_at_left(store: &Store, kafka: &Kafka) -> Result<(), String> {
+        if store.departures + store.pending.len() != store.accepted.len() {
+            return Err("a stamp left twice".to_owned());
+        }
+        for (place, payload) in &store.accepted {
+            let is_kept = store.left.get(place).is_some_and(|row| !row.is_published);
+            if !store.pending.contains_key(place) && !is_kept && !kafka.has(*payload) {
+                return Err(format!(
+                    "{place:?} has left, and its event was never published: {:?}",
+                    store.left.get(place)
+                ));
             }
         }
         Ok(())
@@ -105,24 +148,30 @@ impl Judge {
 
     /// Checks at rest: everything is published, and no owner is left over.
     pub(crate) fn rest(store: &Store, kafka: &Kafka, processes: &[Process]) -> Result<(), String> {
-        let missing: Vec<&Payload> = store.pending.values().filter(|payload| !kafka.has(**payload)).collect();
+        let missing: Vec<&Payload> =
+            store.accepted.values().filter(|payload| !kafka.has(**payload)).collect();
         if !missing.is_empty() {
             return Err(format!("never published: {missing:?}"));
         }
-        let living: BTreeSet<u32> = processes.iter().map(|process| process.id).collect();
+        let unnoted: Vec<_> = store.unpublished().collect();
+        if !unnoted.is_empty() {
+            return Err(format!("not known to be published: {unnoted:?}"));
+        }
+        let living: BTreeSet<u32> = processes.iter().map(|process| process.asker.process).collect();
         let left: Vec<_> =
             store.owners.iter().filter(|(_, row)| row.retired || !living.contains(&row.made_by)).collect();
         if !left.is_empty() {
             return Err(format!("left over: {left:?}"));
         }
         for process in processes {
+            let id = process.asker.process;
             for standing in process.owners.standing() {
                 if standing.outstanding > 0 || standing.unread_above.is_some() {
-                    return Err(format!("process {} is not at rest: {standing:?}", process.id));
+                    return Err(format!("process {id} is not at rest: {standing:?}"));
                 }
             }
             if process.owners.refused() > 0 {
-                return Err(format!("process {} has refused events", process.id));
+                return Err(format!("process {id} has refused events"));
             }
         }
         Ok(())

@@ -31,8 +31,8 @@ impl Kafka {
         self.records.contains_key(&payload)
     }
 
-    /// Returns how many records the topic holds.
-    pub(crate) fn records(&self) -> usize {
-        self.records.values().sum()
+    /// Returns how many records of an event the topic holds.
+    pub(crate) fn records(&self, payload: Payload) -> usize {
+        self.records.get(&payload).copied().unwrap_or_default()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use domain::outbox::owner::{Limits, Owners};
 use domain::outbox::{OutboxCommand, OutboxEvent, OwnerId, Publication};
 
-use super::store::{PAGE, Payload};
+use super::store::{Asker, PAGE, Payload};
 
 /// Committers of a process.
 pub(crate) const LANES: usize = 2;
@@ -15,7 +15,7 @@ pub(crate) const LIMITS: Limits = Limits { events: 6, page: PAGE, refused: 2 };
 /// One life of a process.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) id: u32,
+    pub(crate) asker: Asker,
     pub(crate) owners: Owners<Payload>,
     /// Which lanes wait for the answer to a store.
     pub(crate) storing: [bool; LANES],
@@ -31,9 +31,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new(asker: Asker) -> Self {
         Self {
-            id,
+            asker,
             owners: Owners::new(LANES, LIMITS),
             storing: [false; LANES],
             together: VecDeque::new(),

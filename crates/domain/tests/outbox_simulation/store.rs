@@ -1,8 +1,10 @@
 //! PostgreSQL: statements are atomic, and their answers are another matter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domain::outbox::{Lane, OutboxCommand, OutboxEvent, OwnerId, Renewal};
+
+use super::leaving::{LeftRow, Place, Taking};
 
 /// Ticks of silence after which an owner is taken for dead.
 pub(crate) const SILENCE: u64 = 5;
@@ -20,6 +22,14 @@ pub(crate) struct OwnerRow {
     pub(crate) seen_at: Option<u64>,
     /// Which process made the owner; the database does not know.
     pub(crate) made_by: u32,
+}
+
+/// Who sends a statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) process: u32,
+    /// Whether the process is one of an older binary, which knows nothing of left events.
+    pub(crate) is_old: bool,
 }
 
 /// A statement of a process.
@@ -87,23 +97,20 @@ pub(crate) enum Done {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) owners: BTreeMap<OwnerId, OwnerRow>,
-    pub(crate) pending: BTreeMap<(OwnerId, i64), Payload>,
+    pub(crate) pending: BTreeMap<Place, Payload>,
+    pub(crate) left: BTreeMap<Place, LeftRow>,
+    /// Every stamp that was ever stored; the database does not know where each was in the outbox.
+    pub(crate) accepted: BTreeMap<Place, Payload>,
+    /// How many stamps have left.
+    pub(crate) departures: usize,
+    /// The take under way.
+    pub(crate) taking: Option<Taking>,
     last_owner: i64,
     /// Locks of stores under way, by owner.
     under_way: Vec<OwnerId>,
 }
 
 impl Store {
-    /// Returns how many stamps are stored.
-    pub(crate) fn committed(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Returns the owners that are retired.
-    pub(crate) fn retired(&self) -> BTreeSet<OwnerId> {
-        self.owners.iter().filter(|(_, row)| row.retired).map(|(owner, _)| *owner).collect()
-    }
-
     /// Tells whether a store holds an owner's row.
     pub(crate) fn is_locked(&self, owner: OwnerId) -> bool {
         self.under_way.contains(&owner)
@@ -117,16 +124,23 @@ impl Store {
     }
 
     /// Carries a statement out, or a part of it. `begun`: the statement has its locks.
-    pub(crate) fn execute(&mut self, sql: &Sql, begun: bool, process: u32, now: u64) -> Done {
+    pub(crate) fn execute(&mut self, sql: &Sql, begun: bool, asker: Asker, now: u64) -> Done {
         match sql {
             Sql::Register(lane) => {
                 self.last_owner += 1;
                 let owner = OwnerId(self.last_owner);
-                let row = OwnerRow { mark: 0, retired: false, seen_at: Some(now), made_by: process };
+                let row = OwnerRow { mark: 0, retired: false, seen_at: Some(now), made_by: asker.process };
                 self.owners.insert(owner, row);
                 Done::Committed(OutboxEvent::Registered { lane: *lane, owner: Some(owner) })
             }
-            Sql::Renew(marks) => Done::Committed(OutboxEvent::Renewed(self.raise(marks, Some(now)))),
+            Sql::Renew(marks) => {
+                if !asker.is_old {
+                    for (owner, mark) in marks {
+                        self.note(*owner, *mark);
+                    }
+                }
+                Done::Committed(OutboxEvent::Renewed(self.raise(marks, Some(now))))
+            }
             Sql::Abandon(marks) => {
                 self.raise(marks, None);
                 Done::Silently
@@ -140,23 +154,18 @@ impl Store {
                 }
                 Done::Committed(OutboxEvent::Retired { owner: *owner, gone })
             }
-            Sql::Look(except) => {
-                let silent: Vec<OwnerId> = self.silent(now).collect();
-                let found = silent
-                    .into_iter()
-                    .find(|owner| !except.contains(owner) && !self.under_way.contains(owner));
-                let Some(owner) = found else { return Done::Committed(OutboxEvent::NoneSilent) };
-                let row = self.owners.get_mut(&owner).expect("it was found");
-                (row.retired, row.seen_at) = (true, Some(now));
-                Done::Committed(OutboxEvent::SilentFound { owner, mark: row.mark })
-            }
+            Sql::Look(except) => Done::Committed(match self.look(except, asker, now) {
+                Some((owner, mark)) => OutboxEvent::SilentFound { owner, mark },
+                None => OutboxEvent::NoneSilent,
+            }),
             Sql::Read(owner, above) => {
-                let above = (*owner, above + 1)..=(*owner, i64::MAX);
-                let rows = self.pending.range(above).take(PAGE);
-                let rows = rows.map(|((_, number), payload)| (*number, *payload)).collect();
+                let rows = self.page(*owner, *above, !asker.is_old);
                 Done::Committed(OutboxEvent::PageRead { owner: *owner, rows })
             }
             Sql::Forget(owner) => {
+                if !asker.is_old {
+                    self.note(*owner, i64::MAX);
+                }
                 self.owners.retain(|id, row| id != owner || !row.retired);
                 Done::Committed(OutboxEvent::Forgotten(*owner))
             }
@@ -171,9 +180,29 @@ impl Store {
                 self.release(*owner);
                 let rows: Vec<_> =
                     rows.iter().filter(|(number, _)| !taken.contains(number)).copied().collect();
-                self.pending.extend(rows.iter().map(|(number, payload)| ((*owner, *number), *payload)));
+                for table in [&mut self.pending, &mut self.accepted] {
+                    table.extend(rows.iter().map(|(number, payload)| ((*owner, *number), *payload)));
+                }
                 Done::Committed(OutboxEvent::Stored { owner: *owner, rows })
             }
+        }
+    }
+
+    /// Retires a silent owner, or puts one back whose left events nobody publishes.
+    fn look(&mut self, except: &[OwnerId], asker: Asker, now: u64) -> Option<(OwnerId, i64)> {
+        let silent: Vec<OwnerId> = self.silent(now).collect();
+        let found =
+            silent.into_iter().find(|owner| !except.contains(owner) && !self.under_way.contains(owner));
+        match found.and_then(|owner| Some((owner, self.owners.get_mut(&owner)?))) {
+            Some((owner, row)) => {
+                (row.retired, row.seen_at) = (true, Some(now));
+                let mark = row.mark;
+                // An older process raises marks above left events that it does not see.
+                let lowest = self.unpublished_of(owner).next().filter(|_| !asker.is_old);
+                Some((owner, lowest.map_or(mark, |(number, _)| mark.min(number - 1))))
+            }
+            None if asker.is_old => None,
+            None => self.put_back(except, asker.process, now),
         }
     }
 

@@ -8,7 +8,8 @@ impl World {
         let (mut usual, mut faults) = (Vec::new(), Vec::new());
         let is_late = |since: u64| self.now - since >= PROMPT;
         let something_is_late = self.statements.iter().any(|statement| is_late(statement.since))
-            || self.answers.iter().any(|answer| is_late(answer.since));
+            || self.answers.iter().any(|answer| is_late(answer.since))
+            || self.store.taking.as_ref().is_some_and(|taking| is_late(taking.since));
         if self.has(Kind::Late) || !something_is_late {
             usual.push(Step::Tick);
         }
@@ -35,6 +36,9 @@ impl World {
         }
         if self.processes.len() < PROCESSES {
             usual.push(Step::Start);
+        }
+        if self.has(Kind::Leave) {
+            self.possible_of_listeners(&mut usual, &mut faults);
         }
         (usual, faults)
     }
@@ -73,6 +77,20 @@ impl World {
         }
         if self.has(Kind::ProducerFailure) && !(process.together.is_empty() && process.alone.is_empty()) {
             faults.push(Step::FailProducer(index));
+        }
+    }
+
+    fn possible_of_listeners(&self, usual: &mut Vec<Step>, faults: &mut Vec<Step>) {
+        if self.in_kafka().next().is_some() {
+            usual.push(Step::LeaveByKafka);
+        }
+        if let Some(taking) = &self.store.taking {
+            // Most takes have something happen in between.
+            let commits = if self.now > taking.since { &mut *usual } else { &mut *faults };
+            commits.push(Step::CommitTake);
+            faults.push(Step::LoseTake);
+        } else if !self.store.pending.is_empty() {
+            usual.push(Step::BeginTake);
         }
     }
 }

@@ -31,7 +31,7 @@ impl World {
         if statement.is_orphan {
             return;
         }
-        self.hear(statement.process, statement.lane, event);
+        self.hear(statement.asker.process, statement.lane, event);
     }
 
     pub(super) fn stop_waiting(&mut self, index: usize) {
@@ -39,7 +39,7 @@ impl World {
         if std::mem::replace(&mut statement.is_orphan, true) {
             return;
         }
-        let (process, lane, event) = (statement.process, statement.lane, statement.sql.unanswered());
+        let (process, lane, event) = (statement.asker.process, statement.lane, statement.sql.unanswered());
         self.hear(process, lane, event);
     }
 
@@ -73,8 +73,12 @@ impl World {
         if self.store.pending.iter().any(|(key, payload)| is_unmarked(key, *payload)) {
             self.judge.meetings.met("a crash between publishing and the mark");
         }
+        let is_orphaned = |((owner, _), payload)| dead.own.contains(&owner) && !self.kafka.has(payload);
+        if self.store.unpublished().any(is_orphaned) {
+            self.judge.meetings.met("a left event of a process that died");
+        }
         for statement in &mut self.statements {
-            statement.is_orphan |= statement.process == dead.id;
+            statement.is_orphan |= statement.asker.process == dead.asker.process;
         }
     }
 
@@ -90,7 +94,7 @@ impl World {
         self.tell(process, OutboxEvent::End);
         let ended = self.processes.remove(process);
         for statement in &mut self.statements {
-            statement.is_orphan |= statement.process == ended.id;
+            statement.is_orphan |= statement.asker.process == ended.asker.process;
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod choices;
 mod faults;
+mod leaving;
 mod rest;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,7 +13,7 @@ use super::history::{History, Kind};
 use super::judge::Judge;
 use super::kafka::Kafka;
 use super::process::{LANES, LIMITS, Process};
-use super::store::{Done, Payload, Sql, Store};
+use super::store::{Asker, Done, Payload, SILENCE, Sql, Store};
 
 /// Processes at the same time.
 const PROCESSES: usize = 2;
@@ -27,7 +28,7 @@ const MOVES: u64 = 1_000;
 /// A statement that is not committed.
 #[derive(Debug)]
 struct Statement {
-    process: u32,
+    asker: Asker,
     lane: Option<usize>,
     sql: Sql,
     begun: bool,
@@ -74,6 +75,10 @@ enum Step {
     GoOn(usize),
     FailProducer(usize),
     Start,
+    LeaveByKafka,
+    BeginTake,
+    CommitTake,
+    LoseTake,
 }
 
 /// Processes, a database and a Kafka, with what is on its way between them.
@@ -85,6 +90,7 @@ pub(crate) struct World {
     statements: Vec<Statement>,
     answers: VecDeque<Answer>,
     kinds: Vec<Kind>,
+    seed: u64,
     now: u64,
     last_process: u32,
     last_payload: Payload,
@@ -117,6 +123,7 @@ impl World {
             statements: Vec::new(),
             answers: VecDeque::new(),
             kinds: history.kinds.clone(),
+            seed: history.seed,
             now: 0,
             last_process: 0,
             last_payload: 0,
@@ -144,7 +151,9 @@ impl World {
 
     fn start(&mut self) {
         self.last_process += 1;
-        self.processes.push(Process::new(self.last_process));
+        // Of two that follow each other one is old.
+        let is_old = self.has(Kind::Old) && (self.seed + u64::from(self.last_process)).is_multiple_of(2);
+        self.processes.push(Process::new(Asker { process: self.last_process, is_old }));
     }
 
     fn has(&self, kind: Kind) -> bool {
@@ -183,6 +192,10 @@ impl World {
             Step::GoOn(process) => self.processes[process].is_stalled = false,
             Step::FailProducer(process) => self.fail_producer(process, extra),
             Step::Start => self.start(),
+            Step::LeaveByKafka => self.leave_by_kafka(extra),
+            Step::BeginTake => self.begin_take(extra),
+            Step::CommitTake => self.commit_take(),
+            Step::LoseTake => self.lose_take(),
         }
         if self.processes.iter().any(|process| process.owners.refused() >= LIMITS.refused) {
             self.judge.meetings.met("so many refused that nothing further is handed out");
@@ -239,32 +252,26 @@ impl World {
     }
 
     fn send(&mut self, process: usize, lane: Option<usize>, sql: Sql) {
-        let (id, own) = (self.processes[process].id, self.processes[process].own.clone());
+        let (asker, own) = (self.processes[process].asker, self.processes[process].own.clone());
         let since = self.now;
-        self.statements.push(Statement {
-            process: id,
-            lane,
-            sql,
-            begun: false,
-            is_orphan: false,
-            own,
-            since,
-        });
+        self.statements.push(Statement { asker, lane, sql, begun: false, is_orphan: false, own, since });
     }
 
     fn execute(&mut self, index: usize) -> Result<(), String> {
         let statement = &self.statements[index];
-        let (process, lane) = (statement.process, statement.lane);
-        self.notice(statement.process, &statement.sql.clone());
+        let (asker, lane, sql) = (statement.asker, statement.lane, statement.sql.clone());
+        let process = asker.process;
+        self.notice(process, &sql);
+        self.notice_left(asker, &sql);
+        let before = self.store.owners.clone();
         let statement = &self.statements[index];
-        let retired = self.store.retired();
-        let done = self.store.execute(&statement.sql, statement.begun, process, self.now);
+        let done = self.store.execute(&sql, statement.begun, asker, self.now);
         if let Done::Committed(OutboxEvent::SilentFound { owner, .. }) = &done {
-            if statement.own.contains(owner) && !retired.contains(owner) {
+            let row = before.get(owner);
+            if statement.own.contains(owner) && row.is_some_and(|row| !row.retired) {
                 return Err(format!("process {process} takes its own {owner:?} for silent"));
             }
-            let living = self.processes.iter().map(|process| process.id).collect();
-            self.judge.takes_over(process, *owner, &living);
+            self.found(asker, *owner, row.is_none());
         }
         let event = match done {
             Done::Waits => {
@@ -309,7 +316,7 @@ impl World {
     }
 
     fn living(&self, process: u32) -> Option<usize> {
-        self.processes.iter().position(|living| living.id == process)
+        self.processes.iter().position(|living| living.asker.process == process)
     }
 
     fn hear(&mut self, process: u32, lane: Option<usize>, event: Option<OutboxEvent<Payload>>) {

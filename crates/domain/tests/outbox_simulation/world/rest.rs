@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Ticks at rest in which stamps still leave: longer than owners are silent.
+const TAKES: u64 = 2 * SILENCE;
+
 impl World {
     /// Ends all faults, and lets time go on until nothing is left to do.
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
@@ -11,20 +14,33 @@ impl World {
         if !self.has(Kind::Late) {
             self.settle_all()?;
         }
+        let stamps_leave = self.has(Kind::Leave);
         self.kinds.clear();
         for process in &mut self.processes {
             process.is_stalled = false;
         }
-        while let Some(stopping) = self.processes.iter().position(|process| process.is_stopping) {
-            self.step(Step::End(stopping), 0)?;
+        // The old ones end, and new ones take their places.
+        let has_to_end = |process: &Process| process.is_stopping || process.asker.is_old;
+        while let Some(ending) = self.processes.iter().position(has_to_end) {
+            if !self.processes[ending].is_stopping {
+                self.step(Step::Stop(ending), 0)?;
+            }
+            self.step(Step::End(ending), 0)?;
         }
         while self.processes.len() < PROCESSES {
             self.start();
         }
         let mut rest = Err("nothing happened".to_owned());
-        for _ in 0..REST {
+        for tick in 0..REST {
+            // Whole outboxes are read, published and forgotten between the snapshot of a take and its commit.
+            if stamps_leave && tick < TAKES && self.store.taking.is_none() {
+                self.step(Step::BeginTake, tick * 3 + 2)?;
+            }
             self.step(Step::Tick, 0)?;
             self.settle_all()?;
+            if self.store.taking.is_some() {
+                self.step(Step::CommitTake, 0)?;
+            }
             rest = Judge::rest(&self.store, &self.kafka, &self.processes);
             if rest.is_ok() {
                 return Ok(());
