@@ -88,11 +88,12 @@ impl Numbers {
         Self { owner, outstanding: BTreeSet::new(), waiting: 0, known_through: 0, stage }
     }
 
-    /// Takes a silent owner over.
-    pub(super) fn adopted(owner: OwnerId, mark: i64) -> Self {
+    /// Takes a silent owner over. `awaited`: a page of it is awaited from before.
+    pub(super) fn adopted(owner: OwnerId, mark: i64, awaited: bool) -> Self {
         let mut numbers = Self::new(owner);
         numbers.known_through = mark;
-        numbers.stage = Stage::Retired(Retired::new(false));
+        let reading = if awaited { Asked::Yes } else { Asked::No };
+        numbers.stage = Stage::Retired(Retired { reading, ..Retired::new(false) });
         numbers
     }
 
@@ -124,6 +125,11 @@ impl Numbers {
                 retired.own && !stays
             }
         }
+    }
+
+    /// Tells whether a page of the owner's rows is awaited.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(&self.stage, Stage::Retired(Retired { reading: Asked::Yes, .. }))
     }
 
     /// Tells whether another owner has to take this one's place.

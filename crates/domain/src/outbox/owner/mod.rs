@@ -4,7 +4,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::numbers::{Asked, Numbers, Retired, Stage};
 use super::refusals::Refusals;
@@ -44,6 +44,8 @@ pub struct Owners<P> {
     lanes: Vec<LaneState>,
     numbers: BTreeMap<OwnerId, Numbers>,
     refusals: Refusals<P>,
+    /// Owners that were left to others while a page was awaited, which says nothing once such an owner is put back.
+    stale_pages: BTreeSet<OwnerId>,
     /// Events that were handed out and of which nothing was heard yet.
     on_the_way: usize,
     beat: u64,
@@ -67,6 +69,7 @@ impl<P> Owners<P> {
             lanes: std::iter::repeat_with(LaneState::default).take(lanes).collect(),
             numbers: BTreeMap::new(),
             refusals: Refusals::new(),
+            stale_pages: BTreeSet::new(),
             on_the_way: 0,
             beat: 0,
             renewing: None,
@@ -106,8 +109,14 @@ impl<P> Owners<P> {
                 self.on_silent(owner, mark, &mut commands);
             }
             OutboxEvent::NoneSilent => self.looking = false,
+            OutboxEvent::PageRead { owner, .. } if self.stale_pages.remove(&owner) => {
+                self.in_vain(owner, |retired| &mut retired.reading);
+            }
             OutboxEvent::PageRead { owner, rows } => self.on_page(owner, rows, &mut commands),
-            OutboxEvent::PageNotRead(owner) => self.in_vain(owner, |retired| &mut retired.reading),
+            OutboxEvent::PageNotRead(owner) => {
+                self.stale_pages.remove(&owner);
+                self.in_vain(owner, |retired| &mut retired.reading);
+            }
             OutboxEvent::Forgotten(owner) => self.drop_owner(owner),
             OutboxEvent::NotForgotten(owner) => self.in_vain(owner, |retired| &mut retired.forgetting),
             OutboxEvent::Delivered { owner, number } => self.on_delivered(owner, number),
@@ -248,7 +257,8 @@ impl<P> Owners<P> {
                 self.leave_lane(owner);
             }
             None => {
-                self.numbers.insert(owner, Numbers::adopted(owner, mark));
+                let awaited = self.stale_pages.contains(&owner);
+                self.numbers.insert(owner, Numbers::adopted(owner, mark, awaited));
             }
         }
         if !self.stopping {
@@ -264,7 +274,10 @@ impl<P> Owners<P> {
 
     /// Leaves an owner to others, or to nobody once all of it is in Kafka.
     fn drop_owner(&mut self, owner: OwnerId) {
-        self.numbers.remove(&owner);
+        let dropped = self.numbers.remove(&owner);
+        if dropped.is_some_and(|numbers| numbers.is_reading()) {
+            self.stale_pages.insert(owner);
+        }
         self.refusals.drop_owner(owner);
         self.leave_lane(owner);
     }
@@ -288,12 +301,8 @@ impl<P> Owners<P> {
                 commands.push(OutboxCommand::Retire(numbers.owner));
             }
         }
-        let is_asked = |numbers: &&Numbers| match &numbers.stage {
-            Stage::Retired(retired) => retired.reading == Asked::Yes,
-            _ => false,
-        };
         // There may be thousands of owners to take over, and what is asked for comes.
-        let mut pages = self.numbers.values().filter(is_asked).count() + 1;
+        let mut pages = self.numbers.values().filter(|numbers| numbers.is_reading()).count() + 1;
         let rooms = (1..).take_while(|pages| self.has_room_for(pages * self.limits.page)).take(PAGES).count();
         for numbers in self.numbers.values_mut() {
             let (owner, is_idle) = (numbers.owner, numbers.on_the_way() == 0);

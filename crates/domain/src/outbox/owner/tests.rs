@@ -146,3 +146,22 @@ fn of_many_owners_that_fell_silent_no_more_pages_are_read_at_once_than_there_is_
     let empty = owners.on(OutboxEvent::PageRead { owner: OwnerId(101), rows: Vec::new() });
     assert!(empty.iter().any(|command| matches!(command, OutboxCommand::ReadPage { .. })), "{empty:?}");
 }
+
+#[test]
+fn a_page_from_before_an_owner_was_put_back_says_nothing() {
+    let mut owners = begun();
+    let silent = OwnerId(100);
+    owners.on(OutboxEvent::Beat);
+    owners.on(OutboxEvent::SilentFound { owner: silent, mark: 6 });
+    owners.on(OutboxEvent::Renewed(vec![Renewal { owner: OWNER, retired: false }]));
+    owners.on(OutboxEvent::Beat);
+    assert!(owners.on(OutboxEvent::PageRead { owner: silent, rows: vec![(7, 'a')] }).len() == 1);
+    let lost = Publication { owner: silent, number: 7, payload: 'a', alone: false };
+    let above = |above| OutboxCommand::ReadPage { owner: silent, above };
+    assert_eq!(owners.on(OutboxEvent::Lost(lost)), [above(7)]);
+    owners.on(OutboxEvent::Renewed(vec![Renewal { owner: OWNER, retired: false }]));
+    let found = owners.on(OutboxEvent::SilentFound { owner: silent, mark: 6 });
+    assert!(!found.contains(&above(6)), "the old page is awaited: {found:?}");
+    assert_eq!(owners.on(OutboxEvent::PageRead { owner: silent, rows: Vec::new() }), []);
+    assert!(owners.on(OutboxEvent::Beat).contains(&above(6)));
+}
