@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The form of the files. A file of another version is refused, since its choices would mean something else.
-const VERSION: &str = "simulation-1";
+const VERSION: &str = "simulation-2";
 
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident $word:literal ($($field:ident),*);)*) => {
@@ -63,10 +63,11 @@ choices! {
     Recreate "recreate" (partition);
     /// The database will refuse the values of this stamp.
     Refuse "refuse" (id);
-    /// The API has stored a row of this stamp.
-    Row "row" (id);
-    /// The table's own net takes what is due.
-    Net "net" ();
+    /// The API stores a row of this stamp, whose event may come before, later or never; the due time of an id is fixed
+    /// when the id appears first.
+    Row "row" (id, due_in_ms);
+    /// The API stores a row whose due time is infinity. Its event can't be read by anybody.
+    Endless "endless" (id);
     /// The assignor wants a partition to be a member's.
     Move "move" (partition, member);
     /// A member hears from its group; it joins a rebalance, or learns that it was removed.
@@ -95,7 +96,7 @@ choices! {
     Chunk "chunk" (member);
     /// The shell carries the next command out.
     Shell "shell" (member);
-    /// The server executes a statement: 0 is the screening, 1 the writer's.
+    /// The server executes a statement: 0 is the screening, 1 the writer's, 2 the net's.
     Execute "execute" (member, task);
     /// The answer to a statement reaches the heart.
     Answer "answer" (member, task);
@@ -107,6 +108,12 @@ choices! {
     Unanswered "unanswered" (member, task);
     /// The database fails in a way that no waiting mends.
     Fatal "fatal" (member, task);
+    /// The server executes and answers so many statements of the net at once, from now on.
+    Serve "serve" (member, statements);
+    /// The server says to a net that takes that it is another listener's turn.
+    Busy "busy" (member);
+    /// The server executes what a net takes, except for a row that somebody has locked and does not keep.
+    Locked "locked" (member, id);
     /// A statement that nobody waits for is executed after all.
     Zombie "zombie" ();
     /// A statement that nobody waits for dies.
@@ -115,6 +122,8 @@ choices! {
     Crash "crash" (member);
     /// A process that is dead is started.
     Start "start" (member);
+    /// A process that is dead is started, of a release that had no net.
+    StartOld "start-old" (member);
     /// A process is told to end.
     Stop "stop" (member);
     /// PostgreSQL's clock jumps.

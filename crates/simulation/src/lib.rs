@@ -1,7 +1,7 @@
 //! Hearts of listeners in a modelled world.
 //!
-//! [`seeded`] makes a history out of a number and plays it: listeners with real [hearts](domain::batch::heart) on a
-//! model of Kafka and PostgreSQL, in which everything is chosen and nothing waits. A judge looks on from the outside.
+//! [`seeded`] makes a history out of a number and plays it: listeners with real [hearts](domain::batch::heart) and real
+//! [nets](domain::batch::net) on a model of Kafka and PostgreSQL, in which everything is chosen and nothing waits. A judge looks on from the outside.
 //! What breaks a promise is [shortened](shrink) and can be [played](run) again. The README says how to read a history.
 
 #![allow(clippy::expect_used, reason = "the models are wrong where an expectation fails")]
@@ -14,6 +14,7 @@ mod judge;
 mod log;
 mod meetings;
 mod member;
+mod pending;
 mod rest;
 mod run;
 mod shrink;

@@ -57,6 +57,23 @@ meetings! {
     DistantReplay "a replay that turns out to be a distant stamp",
     RepeatAcrossPartitions "a repeat in another partition while the first waits",
     ProcessedAtScreening "a stamp that is found processed when it is read",
+    LookTogether "two nets that look at once",
+    TakeTogether "two nets that take one row at a time",
+    NotOurTurn "a take while another listener takes",
+    TakeDivided "a take that is refused and divided",
+    TakeSlow "a take of several rows that takes too long",
+    TakeLocked "a take that leaves a row which somebody has locked",
+    TakeAnswerLost "a take whose answer is lost after it took rows",
+    ZombieTake "a take that nobody waits for, and that takes rows after all",
+    CulpritPutOff "a row put off because it is refused",
+    PutOffTogether "a row put off by two nets",
+    EndlessPutOff "a row put off because its due time is none",
+    TakenBeforeEvent "a row taken whose event comes later",
+    TakenWhileHeld "a row taken while a heart holds its stamp",
+    TakenDuringWrite "a row taken while a heart's write of it is under way",
+    TakenBesideOld "a row taken while a listener without a net runs",
+    DistantTaken "a row taken that screening has stored",
+    StopDuringTake "a stop during a take",
 }
 
 /// How often each meeting happened.

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 
 use domain::batch::heart::{Command, Event, Failure, Heart, Screening};
+use domain::batch::net::{Net, NetCommand, NetEvent};
 
 use crate::client::{Client, Evidence};
 use crate::database::{Outcome, Statement};
 use crate::judge::holdings::Holdings;
+use crate::judge::net::NetWatch;
 
 /// A statement that was sent.
 #[derive(Debug)]
@@ -23,10 +25,41 @@ pub(crate) struct Process {
     pub(crate) heart: Heart<u32>,
     pub(crate) client: Client,
     pub(crate) outbox: VecDeque<(Command<u32>, Evidence)>,
-    /// The statements under way: the screening, and what the writer does.
-    pub(crate) tasks: [Option<Task>; 2],
+    /// The table's net, unless the process is of a release without one, or is told to end.
+    pub(crate) net: Option<Net>,
+    /// Whether the process is of a release that had no net.
+    pub(crate) is_old: bool,
+    /// How many statements of the net are executed and answered at once.
+    pub(crate) served: i64,
+    /// When the heart was given records last.
+    pub(crate) fed_at: Option<i64>,
+    /// The statements under way: the screening, what the writer does, and what the net does.
+    pub(crate) tasks: [Option<Task>; 3],
     /// What the judge knows of the process.
     pub(crate) holdings: Holdings,
+    /// What the judge knows of its net.
+    pub(crate) watch: NetWatch,
+}
+
+impl Process {
+    /// Returns the rows that the net takes at the moment.
+    pub(crate) fn takes(&self) -> &[i64] {
+        match &self.tasks[2] {
+            Some(Task { statement: Statement::Net(NetCommand::Take(rows)), .. }) => rows,
+            _ => &[],
+        }
+    }
+
+    /// Tells whether the net looks at the moment.
+    pub(crate) fn looks(&self) -> bool {
+        let task = self.tasks[2].as_ref();
+        task.is_some_and(|task| matches!(task.statement, Statement::Net(NetCommand::Look)))
+    }
+
+    /// Returns the stamps that the writer writes at the moment.
+    pub(crate) fn writes(&self) -> Vec<u8> {
+        self.tasks[1].as_ref().map(Task::written).unwrap_or_default()
+    }
 }
 
 impl Task {
@@ -37,6 +70,11 @@ impl Task {
     /// Returns the stamps that the statement writes.
     pub(crate) fn written(&self) -> Vec<u8> {
         written(&self.statement)
+    }
+
+    /// Tells whether the statement changes anything.
+    pub(crate) fn matters(&self) -> bool {
+        !matches!(self.statement, Statement::Net(NetCommand::Look))
     }
 
     /// Lets the statement fail, or seem to. Returns what its heart is told, and the statement if the server may have it.
@@ -57,6 +95,18 @@ impl Task {
             Outcome::Done => Event::Done,
             Outcome::Refused => Event::Failed(Failure::Data),
             Outcome::Screened(screened) => Event::Screened(screened),
+            Outcome::Seen(_) | Outcome::NotOurTurn => return None,
+        })
+    }
+
+    /// Returns what the net is told when the server answers.
+    pub(crate) fn net_answer(self) -> Option<NetEvent> {
+        Some(match self.outcome? {
+            Outcome::Done => NetEvent::Done,
+            Outcome::Refused => NetEvent::Failed(Failure::Data),
+            Outcome::Seen(seen) => NetEvent::Seen(seen),
+            Outcome::NotOurTurn => NetEvent::NotOurTurn,
+            Outcome::Screened(_) => return None,
         })
     }
 }

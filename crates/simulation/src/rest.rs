@@ -30,6 +30,7 @@ impl World {
         if self.violation.is_some() {
             return 0;
         }
+        self.judge_tables();
         let judged = self.offsets.judge_rest(&self.group, &self.database, &self.log);
         let excused = *judged.as_ref().unwrap_or(&0);
         self.judge(judged.map(|_| ()));
@@ -45,11 +46,7 @@ impl World {
             if self.turn() {
                 continue;
             }
-            let wake = (0..self.members.len()).filter_map(|member| self.wake(member)).min();
-            let callback =
-                self.members.iter().flatten().filter_map(|process| process.client.callback.as_ref());
-            let patience = callback.map(|callback| callback.until).min();
-            match wake.into_iter().chain(patience).min() {
+            match self.next() {
                 Some(at) => self.advance(at.max(self.now)),
                 None if is_told => {
                     let verdict = Offsets::judge_progress(&self.group, &self.log);
@@ -64,6 +61,20 @@ impl World {
             }
         }
         self.judge(Err("the world never comes to rest".to_owned()));
+    }
+
+    /// Returns when something happens by itself, unless nets do no more than look.
+    fn next(&self) -> Option<i64> {
+        let members = 0..self.members.len();
+        let callback = self.members.iter().flatten().filter_map(|process| process.client.callback.as_ref());
+        let patience = callback.map(|callback| callback.until);
+        let next = members.clone().filter_map(|member| self.heart_wake(member)).chain(patience).min();
+        // Until shortly before a row is due, nobody looks: not each second of a week is tried.
+        let row = self.next_row().map(|row| match row {
+            row if row > self.now => row,
+            _ => members.filter_map(|member| self.net_wake(member)).min().unwrap_or(self.now),
+        });
+        next.into_iter().chain(row).min()
     }
 
     /// Has everyone do what can be done. Returns whether anything could.
@@ -88,6 +99,8 @@ impl World {
                 Choice::Answer { member, task: 0 },
                 Choice::Execute { member, task: 1 },
                 Choice::Answer { member, task: 1 },
+                Choice::Execute { member, task: 2 },
+                Choice::Answer { member, task: 2 },
             ] {
                 any |= self.apply(choice);
             }

@@ -24,9 +24,10 @@ enum Fault {
     Garbage,
     Fatal,
     Jumps,
+    Upgrades,
 }
 
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 22] = [
     // What most faults need to show comes more often.
     Fault::Rebalances,
     Fault::Rebalances,
@@ -45,9 +46,11 @@ const FAULTS: [Fault; 20] = [
     Fault::Gaps,
     Fault::LostCommits,
     Fault::Rows,
+    Fault::Rows,
     Fault::Garbage,
     Fault::Fatal,
     Fault::Jumps,
+    Fault::Upgrades,
 ];
 
 /// A source of chance whose numbers never change with a version (S. Vigna's splitmix64).
@@ -134,7 +137,9 @@ impl Swarm {
         }
         // All listeners are started first; who dies is started by a later choice.
         if self.tries <= self.settings.members {
-            return Some(Choice::Start { member: self.tries as i64 - 1 });
+            let member = self.tries as i64 - 1;
+            let is_old = self.faults.contains(&Fault::Upgrades) && self.chance.below(2) == 0;
+            return Some(if is_old { Choice::StartOld { member } } else { Choice::Start { member } });
         }
         Some(match self.chance.below(14) {
             0 => self.fault(),
@@ -163,8 +168,8 @@ impl Swarm {
     /// Returns what a calm world does next.
     fn progress(&mut self) -> Choice {
         let member = self.member();
-        let task = self.chance.below(2);
-        match self.chance.below(26) {
+        let task = self.chance.below(3);
+        match self.chance.below(29) {
             0..=1 => Choice::Heartbeat { member },
             2..=3 => Choice::Sync { member },
             4..=7 => Choice::Fetch { member, partition: self.partition(), records: 1 + self.chance.below(3) },
@@ -172,16 +177,17 @@ impl Swarm {
             12..=14 => Choice::Control { member },
             15..=18 => Choice::Chunk { member },
             19 => Choice::Shell { member },
-            20..=21 => Choice::Execute { member, task },
-            22..=23 => Choice::Answer { member, task },
-            24 => Choice::Land { member },
+            20..=22 => Choice::Execute { member, task },
+            23..=25 => Choice::Answer { member, task },
+            26 => Choice::Land { member },
+            27 => Choice::Serve { member, statements: 1 + self.chance.below(12) },
             _ => Choice::Known { member },
         }
     }
 
     fn fault(&mut self) -> Choice {
         let (member, partition) = (self.member(), self.partition());
-        let task = i64::from(self.chance.below(4) != 0);
+        let task = self.chance.one_of(&[0, 1, 1, 2, 2]);
         match self.chance.one_of(&self.faults) {
             Fault::Rebalances => Choice::Move { partition, member },
             Fault::Removals => self.chance.one_of(&[
@@ -212,10 +218,12 @@ impl Swarm {
             Fault::LostCommits => {
                 self.chance.one_of(&[Choice::LoseCommit { member }, Choice::LoseAnswer { member }])
             }
-            Fault::Rows => {
-                let id = self.chance.below(self.ids);
-                self.chance.one_of(&[Choice::Row { id }, Choice::Net {}])
-            }
+            Fault::Rows => self.row(member),
+            Fault::Upgrades => self.chance.one_of(&[
+                Choice::StartOld { member },
+                Choice::Start { member },
+                Choice::Stop { member },
+            ]),
             Fault::Garbage => {
                 let id = self.chance.below(self.ids);
                 let due_in_ms = self.chance.one_of(self.spans);
@@ -232,6 +240,18 @@ impl Swarm {
                     Choice::Start { member }
                 }
             }
+        }
+    }
+
+    /// Returns what concerns the rows of the table, and who takes them.
+    fn row(&mut self, member: i64) -> Choice {
+        let id = self.chance.below(self.ids);
+        let due_in_ms = self.chance.one_of(self.spans);
+        match self.chance.below(20) {
+            0 => Choice::Endless { id },
+            1..=3 => Choice::Busy { member },
+            4..=5 => Choice::Locked { member, id },
+            _ => Choice::Row { id, due_in_ms },
         }
     }
 }

@@ -35,10 +35,10 @@ fn what_can_not_be_meant_is_refused_with_a_sentence() {
 
 #[test]
 fn what_is_no_history_is_refused_with_the_line_that_is_wrong() {
-    let head = "simulation-1 seed=1 members=1 partitions=1 min=1 max=1 horizon_ms=0 clean=0\n";
+    let head = "simulation-2 seed=1 members=1 partitions=1 min=1 max=1 horizon_ms=0 clean=0\n";
     let cases = [
         ("empty", String::new(), "it is empty"),
-        ("version", head.replace("-1 ", "-9 "), "its first line: it does not begin with simulation-1"),
+        ("version", head.replace("-2 ", "-1 "), "its first line: it does not begin with simulation-2"),
         ("limits", head.replace("min=1", "min=2"), "min is above max"),
         ("bounds", head.replace("members=1", "members=0"), "members=0 is out of bounds"),
         ("choice", format!("{head}start member=0\nfly member=0\n"), "line 3: \"fly\" is no choice"),
@@ -53,7 +53,7 @@ fn what_is_no_history_is_refused_with_the_line_that_is_wrong() {
 
 #[test]
 fn a_history_is_played_with_everything_that_happens() {
-    let text = "# a remark\nsimulation-1 seed=1 members=1 partitions=1 min=1 max=1 horizon_ms=0 clean=0\n\
+    let text = "# a remark\nsimulation-2 seed=1 members=1 partitions=1 min=1 max=1 horizon_ms=0 clean=0\n\
                 start member=0\nappend partition=0 id=3 due_in_ms=5\n";
     let file = file("played", text);
     let output = simulate(&["--history", &file.display().to_string()]);

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::stamp::Stamp;
 
 use crate::log::Log;
+use crate::pending::PendingTable;
 
 /// What is so, whatever the heart thinks.
 pub(crate) struct Facts<'a> {
@@ -11,6 +12,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) stamps: &'a [Option<Stamp>],
     /// Stamps whose values the database refuses.
     pub(crate) refused: &'a std::collections::BTreeSet<u8>,
+    pub(crate) pending: &'a PendingTable,
     /// Microseconds since the start of the world.
     pub(crate) now: i64,
     pub(crate) start: DateTime<Utc>,
@@ -26,7 +28,17 @@ impl Facts<'_> {
     /// Returns when a stamp falls due, in microseconds of the world.
     pub(super) fn due(&self, id: u8) -> i64 {
         let stamp = self.stamps[usize::from(id)].as_ref().expect("a stamp that was appended");
-        (stamp.due() - self.start).num_microseconds().expect("centuries at most")
+        self.micros(stamp.due())
+    }
+
+    /// Returns when it is a time of PostgreSQL's, in microseconds of the world.
+    pub(super) fn micros(&self, time: DateTime<Utc>) -> i64 {
+        (time - self.start).num_microseconds().expect("centuries at most")
+    }
+
+    /// Returns PostgreSQL's time.
+    pub(super) fn time(&self) -> DateTime<Utc> {
+        self.start + TimeDelta::microseconds(self.now)
     }
 
     pub(super) fn is_distant(&self, id: u8) -> bool {

@@ -1,6 +1,7 @@
 //! The world: what is, and what happens when something is chosen.
 
 mod delivery;
+mod net;
 mod process;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,10 +9,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::batch::heart::{Failure, Moment};
-use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
+use domain::batch::heart::{Failure, Moment, Wake};
+use domain::stamp::Stamp;
 
-use crate::database::{Database, Statement};
+use crate::database::{Database, Statement, stamp_of};
 use crate::group::Group;
 use crate::history::{Choice, Settings};
 use crate::judge::facts::{Broken, Facts};
@@ -121,10 +122,11 @@ impl World {
             Choice::Refuse { id } => self.of_id(id, |world, id| {
                 world.stamps[usize::from(id)].is_none() && world.database.refused.insert(id)
             }),
-            Choice::Row { id } => self.of_id(id, |world, id| {
-                world.stamps[usize::from(id)].is_some() && world.database.rows.insert(id)
-            }),
-            Choice::Net {} => self.net(),
+            Choice::Row { id, due_in_ms } => {
+                let due = self.time() + TimeDelta::milliseconds(due_in_ms);
+                self.of_id(id, |world, id| world.store(id, Some(due)))
+            }
+            Choice::Endless { id } => self.of_id(id, |world, id| world.store(id, None)),
             Choice::Move { partition, member } => self.in_partition(partition, |world, index| {
                 let target = member.max(0) as usize % world.members.len();
                 let moves = std::mem::replace(&mut world.group.target[index], target) != target;
@@ -135,11 +137,7 @@ impl World {
             }),
             Choice::Zombie {} => self.rise(),
             Choice::Forget {} => self.zombies.pop_front().is_some(),
-            Choice::Jump { ms } => {
-                // Bounded, so that no due time leaves the calendar.
-                self.start += TimeDelta::milliseconds(ms.clamp(-100_000_000, 100_000_000));
-                true
-            }
+            Choice::Jump { ms } => self.jump(ms),
             Choice::Wait { ms } => {
                 self.advance(self.now + ms.max(0) * 1_000);
                 true
@@ -176,7 +174,15 @@ impl World {
             Choice::Unanswered { member, task } => self.failing(member, task, Failure::Unanswered),
             Choice::Fatal { member, task } => self.failing(member, task, Failure::Fatal),
             Choice::Crash { member } => self.of_member(member, Self::crash),
-            Choice::Start { member } => self.of_member(member, Self::start),
+            Choice::Start { member } => self.of_member(member, |world, member| world.start(member, false)),
+            Choice::StartOld { member } => self.of_member(member, |world, member| world.start(member, true)),
+            Choice::Serve { member, statements } => {
+                self.of_member(member, |world, member| world.begin_to_serve(member, statements))
+            }
+            Choice::Busy { member } => self.of_member(member, Self::busy),
+            Choice::Locked { member, id } => self.of_member(member, |world, member| {
+                world.of_id(id, |world, id| world.execute_locked(member, id))
+            }),
             Choice::Stop { member } => self.of_member(member, Self::stop),
         }
     }
@@ -201,13 +207,22 @@ impl World {
 
     fn append(&mut self, partition: i64, id: i64, due_in_ms: i64, what: impl FnOnce(u8) -> What) -> bool {
         self.of_id(id, |world, id| {
+            if world.is_endless(id) {
+                return false;
+            }
             let due = world.time() + TimeDelta::milliseconds(due_in_ms);
-            world.stamps[usize::from(id)].get_or_insert_with(|| stamp(id, due));
+            world.stamps[usize::from(id)].get_or_insert_with(|| stamp_of(id, due));
             world.in_partition(partition, |world, index| world.push(index, what(id)))
         })
     }
 
     fn push(&mut self, partition: usize, what: What) -> bool {
+        if let What::Stamp(id) = what
+            && self.database.by_table.contains(&id)
+            && !self.log.records.iter().any(|record| record.id() == Some(id))
+        {
+            self.meetings.count(Meeting::TakenBeforeEvent);
+        }
         let committed = self.group.committed.get(&(partition as i32)).copied().unwrap_or(0);
         self.log.append(partition, what, committed);
         true
@@ -229,13 +244,11 @@ impl World {
         recreated
     }
 
-    /// Has the table's net take what is due for half a second.
-    fn net(&mut self) -> bool {
-        let time = self.time() - TimeDelta::milliseconds(500);
-        let is_due =
-            |id: &u8| self.stamps[usize::from(*id)].as_ref().is_some_and(|stamp| stamp.due() <= time);
-        let due: Vec<u8> = self.database.rows.union(&self.database.stored).copied().filter(is_due).collect();
-        due.into_iter().filter(|id| self.database.net(*id)).count() > 0
+    fn jump(&mut self, ms: i64) -> bool {
+        // Bounded, so that no due time leaves the calendar.
+        self.start += TimeDelta::milliseconds(ms.clamp(-100_000_000, 100_000_000));
+        self.members.iter_mut().flatten().for_each(|process| process.watch.jumped(self.now));
+        true
     }
 
     /// Lets time pass from event to event. The shell is quick compared to the clock.
@@ -254,8 +267,17 @@ impl World {
     }
 
     /// Returns when a heart looks again by itself.
-    pub(crate) fn wake(&self, member: usize) -> Option<i64> {
-        let wake = self.members[member].as_ref()?.heart.wake();
+    pub(crate) fn heart_wake(&self, member: usize) -> Option<i64> {
+        self.micros(self.members[member].as_ref()?.heart.wake())
+    }
+
+    /// Returns when a listener does something by itself.
+    fn wake(&self, member: usize) -> Option<i64> {
+        self.heart_wake(member).into_iter().chain(self.net_wake(member)).min()
+    }
+
+    /// Returns when a wake is, in microseconds of the world.
+    fn micros(&self, wake: Wake) -> Option<i64> {
         let due = wake.due.and_then(|due| (due - self.start).num_microseconds());
         let elapsed = wake.elapsed.map(|elapsed| elapsed.as_nanos().div_ceil(1_000) as i64);
         due.into_iter().chain(elapsed).min()
@@ -290,6 +312,7 @@ impl World {
             log: &self.log,
             stamps: &self.stamps,
             refused: &self.database.refused,
+            pending: &self.database.pending,
             now: self.now,
             start: self.start,
             min,
@@ -313,14 +336,4 @@ impl World {
             self.violation.get_or_insert(violation);
         }
     }
-}
-
-fn stamp(id: u8, due: DateTime<Utc>) -> Stamp {
-    let tolerance = i32::from(id % 3) * 10;
-    Stamp::new(
-        ObjectCid::parse(format!("id-{id}")).expect("a valid id"),
-        TimeTolerance::from_minutes(tolerance).expect("a valid tolerance"),
-        due - TimeDelta::minutes(i64::from(tolerance)),
-    )
-    .expect("a valid due time")
 }

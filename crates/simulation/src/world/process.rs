@@ -4,17 +4,20 @@ use std::collections::VecDeque;
 
 use chrono::TimeDelta;
 use domain::batch::heart::{Command, Event, Failure, Heart, HeartSettings};
+use domain::batch::net::NetEvent;
 use domain::batch::policy::BatchLimits;
 
 use super::{WAKES, World};
 use crate::client::{Client, Evidence, Sent};
-use crate::database::{Outcome, Statement};
+use crate::database::{Outcome, Statement, Surroundings};
 use crate::judge::holdings::{Holdings, News};
+use crate::judge::net::NetWatch;
 use crate::meetings::Meeting;
 use crate::member::{Process, Task, describe, written};
 
 impl World {
-    pub(super) fn start(&mut self, member: usize) -> bool {
+    /// Starts a process that is dead, without a net.
+    pub(super) fn start_heart(&mut self, member: usize, is_old: bool) -> bool {
         if self.members[member].is_some() {
             return false;
         }
@@ -31,8 +34,13 @@ impl World {
             heart: Heart::new(settings),
             client: Client::new(self.group.add(member)),
             outbox: VecDeque::new(),
-            tasks: [None, None],
+            net: None,
+            is_old,
+            served: 0,
+            fed_at: None,
+            tasks: [None, None, None],
             holdings: Holdings::default(),
+            watch: NetWatch::default(),
         });
         true
     }
@@ -53,13 +61,20 @@ impl World {
 
     /// Leaves the statements of a process that ends: what the server was told goes on without who has told it.
     fn leave_statements(&mut self, process: Process) {
-        let is_open = |task: &Task| task.outcome.is_none();
+        let is_open = |task: &Task| task.outcome.is_none() && task.matters();
         let open = process.tasks.into_iter().flatten().filter(is_open);
         self.zombies.extend(open.map(|task| task.statement));
     }
 
     pub(super) fn stop(&mut self, member: usize) -> bool {
         let is_new = self.members[member].as_ref().is_some_and(|process| !process.holdings.is_stopping());
+        if is_new && let Some(process) = &mut self.members[member] {
+            // What the net has begun it ends, and then nothing follows.
+            process.net = None;
+            if !process.takes().is_empty() {
+                self.meetings.count(Meeting::StopDuringTake);
+            }
+        }
         is_new && self.step(member, Event::Stop, &[])
     }
 
@@ -79,19 +94,27 @@ impl World {
             return false;
         }
         let Some(parcel) = process.client.chunks.pop_front() else { return false };
+        process.fed_at = Some(self.now);
         self.step(member, Event::Fetched(parcel.chunk), &parcel.serials)
     }
 
-    /// Tells a heart that the time has come that it has named.
+    /// Tells a heart and a net that the time has come that each has named.
     pub(super) fn tick(&mut self, member: usize) {
         for _ in 0..WAKES {
-            if self.wake(member).is_none_or(|at| at > self.now) {
+            let is_over = |wake: Option<i64>| wake.is_some_and(|at| at <= self.now);
+            let (heart, net) = (is_over(self.heart_wake(member)), is_over(self.net_wake(member)));
+            if !heart && !net {
                 return;
             }
-            self.step(member, Event::Time, &[]);
-            while self.shell(member) {}
+            if heart {
+                self.step(member, Event::Time, &[]);
+                while self.shell(member) {}
+            }
+            if net {
+                self.step_net(member, NetEvent::Time);
+            }
         }
-        self.judge(Err(format!("the heart of {member} wakes again and again at one moment")));
+        self.judge(Err(format!("listener {member} wakes again and again at one moment")));
     }
 
     /// Makes one step of a heart, judged from the outside.
@@ -143,8 +166,7 @@ impl World {
                 let ids = task.written();
                 process.tasks[1] = Some(task);
                 let other = self.members.iter().enumerate().filter(|(other, _)| *other != member);
-                let tasks = other.filter_map(|(_, process)| process.as_ref()?.tasks[1].as_ref());
-                if tasks.flat_map(Task::written).any(|id| ids.contains(&id)) {
+                if other.flat_map(|(_, other)| other).flat_map(Process::writes).any(|id| ids.contains(&id)) {
                     self.meetings.count(Meeting::RaceForStamp);
                 }
             }
@@ -189,23 +211,35 @@ impl World {
     }
 
     pub(super) fn execute(&mut self, member: usize, task: i64) -> bool {
+        self.execute_but(member, place(task), None)
+    }
+
+    /// Executes a statement that finds one row locked, maybe.
+    pub(super) fn execute_but(&mut self, member: usize, place: usize, locked: Option<u8>) -> bool {
+        let time = self.time();
         let Some(process) = &mut self.members[member] else { return false };
-        let Some(task) = &mut process.tasks[task.clamp(0, 1) as usize] else { return false };
-        if task.outcome.is_some() {
+        let Some(task) = process.tasks[place].as_mut().filter(|task| task.outcome.is_none()) else {
             return false;
-        }
-        let (outcome, lost) = self.database.execute(&task.statement, &self.stamps, &self.log);
-        task.outcome = Some(outcome);
-        if lost > 0 {
+        };
+        let around =
+            Surroundings { stamps: &self.stamps, log: &self.log, time, max: self.settings.max, locked };
+        let mut execution = self.database.execute(&task.statement, &around);
+        let taken = std::mem::take(&mut execution.taken);
+        task.outcome = Some(execution.outcome);
+        if execution.lost > 0 {
             self.meetings.count(Meeting::RaceLost);
         }
+        self.count_taken(&taken, execution.is_put_off);
         true
     }
 
     pub(super) fn answer(&mut self, member: usize, task: i64) -> bool {
         while self.shell(member) {}
+        if place(task) == 2 {
+            return self.answer_net(member);
+        }
         let Some(process) = &mut self.members[member] else { return false };
-        let task = &mut process.tasks[task.clamp(0, 1) as usize];
+        let task = &mut process.tasks[place(task)];
         if task.as_ref().is_none_or(|task| task.outcome.is_none()) {
             return false;
         }
@@ -216,12 +250,15 @@ impl World {
     pub(super) fn fail(&mut self, member: usize, task: i64, failure: Failure) -> bool {
         while self.shell(member) {}
         let Some(process) = &mut self.members[member] else { return false };
-        let task = &mut process.tasks[task.clamp(0, 1) as usize];
+        let task = &mut process.tasks[place(task)];
         let Some(failing) = task.take() else { return false };
         // Where the server has done it, it can't say that it has not.
         if failing.outcome.is_some() && matches!(failure, Failure::Unavailable | Failure::Fatal) {
             *task = Some(failing);
             return false;
+        }
+        if matches!(failing.statement, Statement::Net(_)) {
+            return self.fail_net(member, failing, failure);
         }
         if matches!((&failing.statement, &failing.outcome), (Statement::Write(_), Some(Outcome::Done))) {
             self.meetings.count(Meeting::AnswerLostAfterCommit);
@@ -235,11 +272,21 @@ impl World {
     pub(super) fn rise(&mut self) -> bool {
         let Some(statement) = self.zombies.pop_front() else { return false };
         let ids = written(&statement);
-        let tasks = self.members.iter().flatten().filter_map(|process| process.tasks[1].as_ref());
-        if tasks.flat_map(Task::written).any(|id| ids.contains(&id)) {
+        if self.members.iter().flatten().flat_map(Process::writes).any(|id| ids.contains(&id)) {
             self.meetings.count(Meeting::ZombieAfterRetry);
         }
-        self.database.execute(&statement, &self.stamps, &self.log);
+        let (time, max) = (self.time(), self.settings.max);
+        let around = Surroundings { stamps: &self.stamps, log: &self.log, time, max, locked: None };
+        let execution = self.database.execute(&statement, &around);
+        if !execution.taken.is_empty() {
+            self.meetings.count(Meeting::ZombieTake);
+        }
+        self.count_taken(&execution.taken, execution.is_put_off);
         true
     }
+}
+
+/// Returns where a statement stands among those under way.
+fn place(task: i64) -> usize {
+    task.clamp(0, 2) as usize
 }
