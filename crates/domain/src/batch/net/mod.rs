@@ -230,7 +230,11 @@ impl Net {
         if let Some(command) = self.take(now, is_urgent) {
             return Some(command);
         }
-        if now.elapsed >= self.next_look || (is_urgent && self.kept.is_empty() && self.suspects.is_empty()) {
+        // Suspects wait for their turn alone. A look would see them once more, and they would be taken twice.
+        if !self.suspects.is_empty() {
+            return None;
+        }
+        if now.elapsed >= self.next_look || (is_urgent && self.kept.is_empty()) {
             self.next_look = now.elapsed + PERIOD;
             self.doing = Some(Doing::Looking);
             return Some(NetCommand::Look);
