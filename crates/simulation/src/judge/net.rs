@@ -28,8 +28,10 @@ pub(crate) struct NetWatch {
     asked: Option<(NetCommand, i64)>,
     /// Rows that the last look has seen, of which nothing was heard since.
     kept: BTreeSet<u8>,
-    /// Rows that were taken when they were ripe. The clock may have been set back since.
-    ripened: BTreeSet<u8>,
+    /// Rows that were refused together with others or alone. The clock may have been set back since they were ripe.
+    suspects: BTreeSet<u8>,
+    /// How many rows the last take had, if it was slow.
+    slow: Option<usize>,
     look_at: i64,
     last_take: Option<i64>,
     /// Nothing is taken before, since another listener takes.
@@ -55,30 +57,45 @@ impl NetWatch {
         match (event, command) {
             (NetEvent::Seen(seen), _) => self.kept = seen.iter().filter_map(|seen| id(seen.row)).collect(),
             (NetEvent::Done, NetCommand::Take(rows)) => {
-                rows.iter().filter_map(|row| id(*row)).for_each(|id| _ = self.kept.remove(&id));
+                rows.iter().filter_map(|row| id(*row)).for_each(|id| self.is_dealt_with(id));
             }
             (NetEvent::Done, NetCommand::PutOff(row, obstacle)) => {
                 met.count(match obstacle {
                     Obstacle::Refused => Meeting::CulpritPutOff,
                     Obstacle::NoTime => Meeting::EndlessPutOff,
                 });
-                id(row).map(|id| self.kept.remove(&id));
+                id(row).into_iter().for_each(|id| self.is_dealt_with(id));
             }
             (NetEvent::NotOurTurn, _) => {
                 met.count(Meeting::NotOurTurn);
                 self.turn = now + TURN;
                 self.calm_since = now + TURN;
             }
-            (NetEvent::Failed(Failure::Data), NetCommand::Take(rows)) if rows.len() > 1 => {
-                met.count(Meeting::TakeDivided);
+            (NetEvent::Failed(Failure::Data), NetCommand::Take(rows)) => {
+                if rows.len() > 1 {
+                    met.count(Meeting::TakeDivided);
+                }
+                self.suspects.extend(rows.iter().filter_map(|row| id(*row)));
             }
             (NetEvent::Failed(Failure::Fatal), _) => self.is_fatal = true,
-            (NetEvent::Failed(failure), _) if *failure != Failure::Data => {
+            (NetEvent::Failed(failure), command) if *failure != Failure::Data => {
+                if let (Failure::Slow, NetCommand::Take(rows)) = (failure, command) {
+                    self.slow = (!self.are_suspects(&rows)).then_some(rows.len());
+                }
                 self.failed_at = Some(now);
                 self.calm_since = now + PAUSE;
             }
             _ => {}
         }
+    }
+
+    fn is_dealt_with(&mut self, id: u8) {
+        self.kept.remove(&id);
+        self.suspects.remove(&id);
+    }
+
+    fn are_suspects(&self, rows: &[i64]) -> bool {
+        rows.iter().filter_map(|row| id(*row)).all(|id| self.suspects.contains(&id))
     }
 
     /// Takes note that PostgreSQL's clock has jumped: what is late by the new time could not be taken by the old one.
@@ -129,12 +146,22 @@ impl NetWatch {
             return Err("a net takes again before its turn can have come".to_owned());
         }
         for id in &ids {
+            if !self.kept.contains(id) && !self.suspects.contains(id) {
+                return Err(format!(
+                    "a net takes id-{id}, which the last look has not seen or which was dealt with"
+                ));
+            }
             let is_early = |row: &PendingRow| row.due.is_none_or(|due| due + GRACE > facts.time());
-            if !self.ripened.contains(id) && facts.pending.rows.get(id).is_some_and(is_early) {
+            if !self.suspects.contains(id) && facts.pending.rows.get(id).is_some_and(is_early) {
                 return Err(format!("a net takes id-{id} before its time"));
             }
         }
-        self.ripened.extend(ids);
+        if !self.are_suspects(rows)
+            && let Some(slow) = self.slow.take()
+            && rows.len() > (slow / 2).max(1)
+        {
+            return Err(format!("a net takes {rows:?}, and {slow} rows were slow"));
+        }
         self.last_take = Some(facts.now);
         Ok(())
     }
@@ -152,11 +179,13 @@ impl NetWatch {
             at if at < wake => Err(format!("a net sleeps until {wake}, and {what} at {at}")),
             _ => Ok(()),
         };
-        owes("it has to look".to_owned(), self.look_at.max(pause))?;
+        // What was refused is dealt with first: a look would see it once more.
+        let turn = if self.suspects.is_empty() { 0 } else { self.turn };
+        owes("it has to look".to_owned(), self.look_at.max(pause).max(turn))?;
         let begin = self.last_take.map_or(0, |at| at + PACE).max(self.turn).max(pause);
         for (id, row) in facts.pending.rows.iter().filter(|(_, row)| !row.is_put_off(facts.time())) {
             let ripe = row.due.map_or(0, |due| facts.micros(due + GRACE));
-            if self.kept.contains(id) {
+            if self.kept.contains(id) || self.suspects.contains(id) {
                 owes(format!("id-{id}, which it has seen, is ripe"), ripe.max(begin))?;
             }
             let free = [row.due, row.retry_at, Some(row.since)].into_iter().flatten();
