@@ -1,4 +1,4 @@
-//! Hearts of listeners in a modelled world.
+//! Hearts and nets of listeners in a modelled world.
 //!
 //! [`seeded`] makes a history out of a number and plays it: listeners with real [hearts](domain::batch::heart) and real
 //! [nets](domain::batch::net) on a model of Kafka and PostgreSQL, in which everything is chosen and nothing waits. A judge looks on from the outside.
