@@ -249,8 +249,10 @@ impl Swarm {
         let due_in_ms = self.chance.one_of(self.spans);
         match self.chance.below(20) {
             0 => Choice::Endless { id },
-            1..=3 => Choice::Busy { member },
-            4..=5 => Choice::Locked { member, id },
+            1..=4 => Choice::Busy { member },
+            5..=6 => Choice::Locked { member, id },
+            // What is refused together with others is what a net has most to do with.
+            7 => Choice::Refuse { id },
             _ => Choice::Row { id, due_in_ms },
         }
     }

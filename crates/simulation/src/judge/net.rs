@@ -64,7 +64,9 @@ impl NetWatch {
                     Obstacle::Refused => Meeting::CulpritPutOff,
                     Obstacle::NoTime => Meeting::EndlessPutOff,
                 });
-                id(row).into_iter().for_each(|id| self.is_dealt_with(id));
+                if let Some(id) = id(row) {
+                    self.is_dealt_with(id);
+                }
             }
             (NetEvent::NotOurTurn, _) => {
                 met.count(Meeting::NotOurTurn);
