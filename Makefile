@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test chaos simulate mutants fmt lint deny advisories doc help
+.PHONY: up down down-v env status logs listener token test chaos lateness simulate mutants fmt lint deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -34,6 +34,10 @@ test: ## Run all tests; ARGS='…' goes to cargo test
 chaos: ## Kill, stop and restart listeners under load and count what became of every stamp; ARGS='--seed 7'
 	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
 	target/release/chaos $(ARGS)
+
+lateness: ## Measure how late stamps leave while something dies or is away; ARGS='kills', ARGS='--help' lists the others
+	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
+	target/release/lateness $(ARGS)
 
 simulate: ## Try orders of events until stopped: SEED=7 SECONDS=300, or HISTORY=FILE to play one again
 	@cargo build --quiet --release --locked -p simulation

@@ -64,6 +64,18 @@ impl Process {
         Self::of(command(program, variables))
     }
 
+    /// Starts a program of another version.
+    pub fn start_file(path: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(path);
+        command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+        Self::of(command)
+    }
+
+    /// Returns the process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts a program that may have so many files open.
     pub fn start_with_open_files(program: &str, variables: &[(&str, &str)], limit: u32) -> Self {
         let mut command = Command::new("sh");

@@ -60,17 +60,12 @@ impl ListenerMetrics {
                 "Topics of users' messages of which partitions are assigned.",
             )?,
             batches: counters(registry, "queue_listener_batches_total", "Committed batches.", &["trigger"])?,
-            batch_size: histogram(
-                registry,
-                "queue_listener_batch_size",
-                "Stamps in a batch.",
-                SIZES.to_vec(),
-            )?,
+            batch_size: histogram(registry, "queue_listener_batch_size", "Stamps in a batch.", &SIZES)?,
             lateness: histogram(
                 registry,
                 "queue_listener_lateness_seconds",
                 "How long after its due time a stamp of a deadline batch was processed, by Kafka's way or from the table.",
-                LATENESS.to_vec(),
+                &LATENESS,
             )?,
             overdue: counter(
                 registry,
@@ -132,7 +127,7 @@ impl ListenerMetrics {
                 registry,
                 "queue_listener_commit_duration_seconds",
                 "How long the statement took that commits batches.",
-                vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
             )?,
         };
         for result in ["processed", "duplicate", "dead"] {

@@ -23,7 +23,7 @@ use crate::error::DatabaseError;
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Left events that are noted as published in one statement.
-const NOTED: i64 = 1_000;
+const NOTED: i64 = 10_000;
 
 /// An owner whose outbox has to be published by somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,21 +56,14 @@ pub async fn register(database: &Database) -> Result<i64, DatabaseError> {
 /// # Errors
 /// If the database can't be reached.
 pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64, bool)>, DatabaseError> {
+    let noted = note();
     // Locked in order: another process may have adopted some of them.
     let sql = format!(
         "
         WITH own AS MATERIALIZED (
             SELECT o.id FROM intake_owners o WHERE o.id = ANY($1::int8[]) AND {DURABLE}
             ORDER BY o.id FOR NO KEY UPDATE
-        ), published AS MATERIALIZED (
-            SELECT l.stamp_id
-            FROM unnest($1::int8[], $2::int8[]) AS m (id, mark)
-            JOIN left_events l ON l.owner = m.id AND l.seq <= m.mark AND l.published_at IS NULL
-            LIMIT {NOTED} FOR UPDATE OF l SKIP LOCKED
-        ), noted AS (
-            UPDATE left_events l SET published_at = clock_timestamp()
-            FROM published p WHERE l.stamp_id = p.stamp_id
-        )
+        ), {noted}
         UPDATE intake_owners o
         SET seen_at = clock_timestamp(), published_through = greatest(o.published_through, m.mark)
         FROM own JOIN unnest($1::int8[], $2::int8[]) AS m (id, mark) ON m.id = own.id
@@ -86,6 +79,23 @@ pub async fn renew(database: &Database, marks: &[(i64, i64)]) -> Result<Vec<(i64
             })
         })
         .await
+}
+
+/// Returns the parts of a statement that note which events of stamps that have left are published: those up to the marks
+/// `$2` of the owners `$1`.
+fn note() -> String {
+    format!(
+        "published AS MATERIALIZED (
+            SELECT l.stamp_id
+            FROM unnest($1::int8[], $2::int8[]) AS m (id, mark)
+            JOIN left_events l ON l.owner = m.id AND l.seq <= m.mark AND l.published_at IS NULL
+            WHERE {DURABLE}
+            LIMIT {NOTED} FOR UPDATE OF l SKIP LOCKED
+        ), noted AS (
+            UPDATE left_events l SET published_at = clock_timestamp()
+            FROM published p WHERE l.stamp_id = p.stamp_id
+        )"
+    )
 }
 
 /// Retires an owner of one's own and waits for the inserts that are under way. Returns the owner with its mark.
@@ -127,7 +137,10 @@ pub async fn retire_silent(
         ), retired AS (
             UPDATE intake_owners o SET retired = true, seen_at = clock_timestamp()
             FROM silent WHERE o.id = silent.id
-            RETURNING o.id, o.published_through
+            -- An older binary reads no left events, and raises the mark above them.
+            RETURNING o.id, least(o.published_through, (
+                SELECT min(l.seq) - 1 FROM left_events l WHERE l.owner = o.id AND l.published_at IS NULL
+            )) AS published_through
         ), leaver (owner) AS (
             SELECT min(owner) FROM left_events WHERE published_at IS NULL
             UNION ALL
@@ -165,8 +178,10 @@ fn retired(row: Option<tokio_postgres::Row>) -> Result<Option<RetiredOwner>, Dat
 /// # Errors
 /// If the database can't be reached.
 pub async fn abandon(database: &Database, marks: &[(i64, i64)]) -> Result<(), DatabaseError> {
+    let noted = note();
     let sql = format!(
         "
+        WITH {noted}
         UPDATE intake_owners o
         SET seen_at = '-infinity', published_through = greatest(o.published_through, m.mark)
         FROM unnest($1::int8[], $2::int8[]) AS m (id, mark) WHERE o.id = m.id AND {DURABLE}"

@@ -95,13 +95,13 @@ fn while_another_listener_takes_the_same_rows_are_tried_a_quarter_of_a_second_la
 #[test]
 fn what_was_refused_is_not_seen_once_more_while_it_waits_for_its_turn() {
     let mut hand = Hand::looking(true);
-    assert_eq!(hand.see([-600, -600]), take([0, 1]));
+    assert_eq!(hand.see([-600, -600]), Some(take([0, 1])));
     hand.now.elapsed += PERIOD;
-    assert_eq!(hand.tell(NetEvent::Failed(Failure::Data)), take([0]));
+    assert_eq!(hand.tell(NetEvent::Failed(Failure::Data)), Some(take([0])));
     assert_eq!(hand.tell(NetEvent::NotOurTurn), None, "a look is due, and waits");
     assert_eq!(hand.net.wake().elapsed, Some(PERIOD + TURN));
-    assert_eq!(hand.wait(250), take([0]));
-    assert_eq!(hand.tell(NetEvent::Done), take([1]));
+    assert_eq!(hand.wait(250), Some(take([0])));
+    assert_eq!(hand.tell(NetEvent::Done), Some(take([1])));
     assert_eq!(hand.tell(NetEvent::Done), Some(NetCommand::Look));
 }
 

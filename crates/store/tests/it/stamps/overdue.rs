@@ -138,6 +138,19 @@ async fn an_owner_that_is_gone_although_an_event_of_it_is_not_published_is_put_b
     assert_eq!(silent(&[]).await, None);
 }
 
+// Break: let `retire_silent` of stamps/owners.rs return the owner's own mark.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_an_older_binary_has_published_is_read_again_from_its_left_events_on() {
+    let (database, pool, _) = due(&[("a", -10_000), ("left", 600), ("b", -10_000)]).await;
+    assert_eq!(take(&pool, 10).await, [1]);
+    // It reads pending rows alone, and so passes the left event.
+    database.run("UPDATE intake_owners SET published_through = 3, seen_at = '-infinity'").await;
+    let silent = owners::retire_silent(&pool, Duration::from_secs(5), &[]).await.expect("asked");
+    let silent = silent.expect("it was given up");
+    assert_eq!(silent.mark, 1);
+    assert_eq!(outbox(&pool, silent.id, silent.mark).await, [2, 3]);
+}
+
 // Break: leave SKIP LOCKED out of `take_statement` in stamps/processing/overdue.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_holds_holds_up_no_other_and_one_listener_takes_at_a_time() {

@@ -1,0 +1,50 @@
+//! Figures of a run, for the programs that measure.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::world::World;
+
+/// Returns how late stamps left that did not leave before they were due.
+pub async fn lateness(world: &World) -> String {
+    let sql = "SELECT format('p50 %s ms, p99 %s ms, max %s ms',
+                   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY late)::numeric, 1),
+                   round(percentile_cont(0.99) WITHIN GROUP (ORDER BY late)::numeric, 1), round(max(late)::numeric, 1))
+               FROM (SELECT extract(epoch FROM processed_at - process_after)::float8 * 1000 AS late
+                     FROM stamp_states WHERE processed_at >= process_after) s";
+    world.database.query(sql, &[]).await[0].get(0)
+}
+
+/// Returns how many stamps more are in batches than there are.
+pub async fn twice(world: &World) -> i64 {
+    let sql = "SELECT (SELECT coalesce(sum(size), 0)::bigint FROM batches) - count(DISTINCT stamp_id) FROM processed_stamps";
+    world.database.number(sql).await
+}
+
+/// Returns of how many stamps the event is in the topic.
+pub fn published(world: &World) -> usize {
+    world.topic.read().into_iter().map(|record| record.key).collect::<BTreeSet<_>>().len()
+}
+
+/// Returns how many transactions the database has seen.
+pub async fn transactions(world: &World) -> i64 {
+    let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    world.database.number(sql).await
+}
+
+/// Returns the CPU seconds of the sessions in the database.
+pub async fn cpu_of_sessions(world: &World) -> f64 {
+    let sql = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let rows = world.database.query(sql, &[]).await;
+    rows.iter().map(|row| cpu(row.get(0))).sum()
+}
+
+/// Returns the CPU seconds of a process so far.
+pub fn cpu(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<f64>().ok()).sum();
+    let rate = Command::new("getconf").arg("CLK_TCK").output().expect("getconf runs").stdout;
+    ticks / String::from_utf8_lossy(&rate).trim().parse::<f64>().expect("a number")
+}
