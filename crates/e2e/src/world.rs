@@ -178,4 +178,16 @@ impl World {
         );
         assert_eq!(self.database.number(&wrong).await, 0);
     }
+
+    /// Waits until the topic holds an event of each of `count` stamps, and no event waits any more.
+    ///
+    /// A stamp that left by the table may leave before its event is published.
+    pub async fn every_event_is_published(&self, count: usize) {
+        let published = || async { crate::figures::published(self) };
+        let limit = std::time::Duration::from_secs(60);
+        test_support::patience::within(limit, "every event is published", published, |seen| *seen == count)
+            .await;
+        let waiting = || self.database.number("SELECT count(*) FROM left_events WHERE published_at IS NULL");
+        test_support::eventually("it is noted", waiting, |left| *left == 0).await;
+    }
 }

@@ -92,7 +92,13 @@ async fn main() -> anyhow::Result<()> {
 impl Run {
     fn start(&self, program: &str) -> Process {
         let servers = self.kafka.address();
-        let variables = [("KAFKA_BOOTSTRAP_SERVERS", servers.as_str()), ("MAX_BATCH_SIZE", "1000")];
+        // Where stamps are to wait for their time, no batch fills up before.
+        let (min, max) = match self.lateness.scenario {
+            Scenario::Backlog | Scenario::Urgent => ("100", "1000"),
+            _ => ("100000", "100000"),
+        };
+        let variables =
+            [("KAFKA_BOOTSTRAP_SERVERS", servers.as_str()), ("MIN_BATCH_SIZE", min), ("MAX_BATCH_SIZE", max)];
         match &self.lateness.program {
             Some(path) if program == "queue-listener" => {
                 self.world.start_as(&variables, program, |_, variables| Process::start_file(path, variables))

@@ -1,7 +1,5 @@
 //! Stamps that are due while Kafka is away, or the listener is gone that has read them.
 
-use std::collections::BTreeSet;
-
 use test_support::{KafkaLink, eventually};
 
 use e2e::process::Process;
@@ -14,17 +12,6 @@ async fn create(world: &World, url: &str, ids: impl IntoIterator<Item = String>)
     for id in ids {
         assert_eq!(world.create(url, &id, "0").await.expect("an answer").0, 201);
     }
-}
-
-/// Waits until every stamp's event is in Kafka.
-async fn all_are_published(world: &World, count: usize) {
-    let published = || async {
-        let keys: BTreeSet<_> = world.topic.read().into_iter().map(|record| record.key).collect();
-        keys.len()
-    };
-    eventually("every event is published", published, |seen| *seen == count).await;
-    let noted = || world.database.number("SELECT count(*) FROM left_events WHERE published_at IS NULL");
-    eventually("it is noted", noted, |left| *left == 0).await;
 }
 
 // Break: begin no `overdue` in app.rs of the listener.
@@ -49,13 +36,13 @@ async fn what_is_due_leaves_by_the_table_while_kafka_is_away_also_from_the_start
     for url in [&url, &admin] {
         world.readiness(url, 200, r#""ready""#).await;
     }
-    all_are_published(&world, 25).await;
+    world.every_event_is_published(25).await;
     kafka.cut().await;
     world.readiness(&admin, 200, "degraded").await;
     create(&world, &url, (0..25).map(|id| format!("late-{id}"))).await;
     world.every_stamp_is_in_one_batch(50).await;
     kafka.restore().await;
-    all_are_published(&world, 50).await;
+    world.every_event_is_published(50).await;
     let committed = || async { world.topic.committed(world.group()) };
     eventually("what comes afterwards is a repeat", committed, |offset| *offset == 50).await;
     world.every_stamp_is_in_one_batch(50).await;
@@ -82,7 +69,7 @@ async fn the_events_of_stamps_that_have_left_are_published_after_the_api_was_kil
     assert_eq!(world.database.number(left).await, 60);
     kafka.restore().await;
     let (_api, _url) = world.api().await;
-    all_are_published(&world, 60).await;
+    world.every_event_is_published(60).await;
     let owners = || world.database.number("SELECT count(*) FROM intake_owners");
     eventually("the dead owners are gone", owners, |owners| *owners == 2).await;
     world.every_stamp_is_in_one_batch(60).await;
