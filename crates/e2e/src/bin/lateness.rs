@@ -252,10 +252,11 @@ impl Run {
     async fn backlog(&mut self) -> anyhow::Result<()> {
         let is_due = self.lateness.scenario == Scenario::Backlog;
         let (_api, url) = self.api().await;
-        let created = if is_due { "2026-01-01T00:00:00Z" } else { "2026-11-20T00:00:00Z" };
-        let minutes = if is_due { 0 } else { 500_000 };
+        let created = self.world.now().await;
+        // A day: what is due much later would wait in the table and be in no backlog.
+        let minutes = if is_due { 0 } else { 1_440 };
         for number in 0..self.lateness.stamps {
-            self.world.topic.send_stamp(&number.to_string(), minutes, created);
+            self.world.topic.send_stamp(&number.to_string(), minutes, &created);
         }
         self.world.topic.flush();
         let rows = format!(

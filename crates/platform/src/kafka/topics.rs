@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::refusal::{Troubles, takes_an_operator};
 use super::settings::{KafkaSettings, TopicSettings};
+use crate::retry::backoff;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -239,19 +240,27 @@ async fn describe<C: ClientContext>(
 /// How long a topic is taken to keep its records if that can't be asked: the default of brokers.
 const USUAL_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Asks how long a topic keeps its records; `None` if it keeps them for ever. A broker that does not say is taken to
-/// have the default of 7 days.
+/// Asks how long a topic keeps its records; `None` if it keeps them for ever. A broker that refuses to say, or says
+/// nothing for some seconds, is taken to have the default of 7 days.
 pub async fn retention(kafka: &KafkaSettings, topic: &str) -> Option<Duration> {
-    let asked = async {
-        let maker = TopicMaker::new(kafka).ok()?;
-        let described = describe(&maker.0, topic).await.ok()?;
-        described("retention.ms").parse::<i64>().ok()
-    };
-    match asked.await {
-        Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-        None => {
+    match tokio::time::timeout(LIMIT, ask_retention(kafka, topic)).await {
+        Ok(Some(millis)) => u64::try_from(millis).ok().map(Duration::from_millis),
+        _ => {
             tracing::warn!(topic, "how long the topic keeps its records can't be asked; taken for 7 days");
             Some(USUAL_RETENTION)
+        }
+    }
+}
+
+/// Asks until there is an answer or a refusal: a broker may not know yet a topic that was made a moment ago.
+async fn ask_retention(kafka: &KafkaSettings, topic: &str) -> Option<i64> {
+    let maker = TopicMaker::new(kafka).ok()?;
+    let mut backoff = backoff();
+    loop {
+        match describe(&maker.0, topic).await {
+            Ok(described) => return described("retention.ms").parse().ok(),
+            Err(error) if error.takes_an_operator() => return None,
+            Err(_) => tokio::time::sleep(backoff.delay()).await,
         }
     }
 }
