@@ -3,3 +3,4 @@
 mod intake;
 mod overdue;
 mod processing;
+mod states;
