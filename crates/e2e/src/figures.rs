@@ -1,6 +1,5 @@
 //! Figures of a run, for the programs that measure.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::world::World;
@@ -19,11 +18,6 @@ pub async fn lateness(world: &World) -> String {
 pub async fn twice(world: &World) -> i64 {
     let sql = "SELECT (SELECT coalesce(sum(size), 0)::bigint FROM batches) - count(DISTINCT stamp_id) FROM processed_stamps";
     world.database.number(sql).await
-}
-
-/// Returns of how many stamps the event is in the topic.
-pub fn published(world: &World) -> usize {
-    world.topic.read().into_iter().map(|record| record.key).collect::<BTreeSet<_>>().len()
 }
 
 /// Returns how many transactions the database has seen.

@@ -168,12 +168,26 @@ impl Run {
         clients.join_all().await;
     }
 
+    /// Stores pending stamps whose events are none of the outbox's.
+    async fn store_rows(&self, minutes: i32, created: &str) {
+        let stamps = format!(
+            "INSERT INTO stamps (object_cid, time_tolerance, created_date)
+             SELECT n::text, {minutes}, '{created}' FROM generate_series(0, {} - 1) AS n",
+            self.lateness.stamps
+        );
+        let pending = "INSERT INTO pending_stamps (stamp_id, owner, seq, due_at)
+                       SELECT id, 0, id, created_date + make_interval(mins => time_tolerance) FROM stamps";
+        for statement in [&stamps, pending, "VACUUM ANALYZE"] {
+            self.world.database.run(statement).await;
+        }
+    }
+
     async fn due_over_time(&mut self) -> anyhow::Result<()> {
         let (_api, url) = self.all().await;
         let began = Instant::now();
         self.send(&url).await;
         let until = |seconds: u64| tokio::time::sleep_until((began + Duration::from_secs(seconds)).into());
-        let over = self.lateness.over;
+        let (over, count) = (self.lateness.over, self.lateness.listeners as u64);
         match self.lateness.scenario {
             Scenario::Kills => {
                 for second in (15..10 + over).step_by(10) {
@@ -184,8 +198,8 @@ impl Run {
             }
             Scenario::Rolling => {
                 self.lateness.program = None;
-                for index in 0..self.lateness.listeners as u64 {
-                    until(15 + index * over / self.lateness.listeners as u64).await;
+                for index in 0..count {
+                    until(15 + index * over / count).await;
                     self.replace(0, "TERM").await;
                 }
             }
@@ -259,15 +273,7 @@ impl Run {
             self.world.topic.send_stamp(&number.to_string(), minutes, &created);
         }
         self.world.topic.flush();
-        let rows = format!(
-            "INSERT INTO stamps (object_cid, time_tolerance, created_date)
-             SELECT n::text, {minutes}, '{created}' FROM generate_series(0, {} - 1) AS n;
-             INSERT INTO pending_stamps (stamp_id, owner, seq, due_at)
-             SELECT id, 0, id, created_date + make_interval(mins => time_tolerance) FROM stamps;
-             ANALYZE",
-            self.lateness.stamps
-        );
-        self.world.database.run(&rows).await;
+        self.store_rows(minutes, &created).await;
         if !is_due {
             self.world.create(&url, "urgent", "0").await.expect("an answer");
         }
@@ -299,25 +305,14 @@ impl Run {
     }
 
     async fn idle(&mut self) -> anyhow::Result<()> {
-        let rows = format!(
-            "INSERT INTO stamps (object_cid, time_tolerance, created_date)
-             SELECT n::text, 10000, clock_timestamp() FROM generate_series(1, {}) AS n;
-             INSERT INTO pending_stamps (stamp_id, owner, seq, due_at)
-             SELECT id, 0, id, created_date + make_interval(mins => time_tolerance) FROM stamps;
-             VACUUM ANALYZE",
-            self.lateness.stamps
-        );
-        for statement in rows.split(';') {
-            self.world.database.run(statement).await;
-        }
+        self.store_rows(10_000, &self.world.now().await).await;
         for _ in 0..self.lateness.listeners {
             self.listen().await;
         }
-        let pid = self.listeners[0].0.id();
+        let pid = self.listeners[0].0.id().to_string();
         tokio::time::sleep(Duration::from_secs(15)).await;
-        let figures = || async {
-            (transactions(&self.world).await, cpu(&pid.to_string()), cpu_of_sessions(&self.world).await)
-        };
+        let figures =
+            || async { (transactions(&self.world).await, cpu(&pid), cpu_of_sessions(&self.world).await) };
         let before = figures().await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         let after = figures().await;
@@ -336,19 +331,17 @@ impl Run {
     /// If a guarantee was broken.
     async fn report(&mut self, count: usize) -> anyhow::Result<()> {
         let database = &self.world.database;
-        let limit = Duration::from_secs(120);
         let processed = || database.number("SELECT count(*) FROM processed_stamps");
-        within(limit, "stamps are processed", processed, |seen| *seen >= count as i64).await;
-        let published = || async { figures::published(&self.world) };
-        within(limit, "events are published", published, |seen| *seen >= count).await;
+        within(Duration::from_secs(120), "stamps are processed", processed, |seen| *seen >= count as i64)
+            .await;
+        self.world.every_event_is_published(count).await;
         let late = figures::lateness(&self.world).await;
         let mut overdue = self.overdue;
         for (_, admin) in &self.listeners {
             overdue += self.world.metric(admin, "queue_listener_overdue_total").await.unwrap_or(0.0);
         }
         let twice = figures::twice(&self.world).await;
-        let missing = "SELECT count(*) FROM stamp_states WHERE state = 'pending'";
-        let missing = database.number(missing).await;
+        let missing = database.number("SELECT count(*) FROM pending_stamps").await;
         println!("{:?}: {count} stamps, {late}", self.lateness.scenario);
         println!("from the table {overdue}, in no batch {missing}, twice {twice}, missing in the topic 0");
         anyhow::ensure!(missing == 0 && twice == 0, "a guarantee was broken");
