@@ -72,6 +72,8 @@ GRANT SELECT, INSERT, DELETE ON intake_owners TO stamp_api;
 GRANT UPDATE (published_through, retired, seen_at) ON intake_owners TO stamp_api;
 -- Events of stamps that have left before they were published.
 GRANT SELECT, UPDATE (published_at) ON left_events TO stamp_api;
+-- Older binaries, which run on while they are replaced, sweep, and give rows their due time.
+GRANT UPDATE (due_at, sweeps, sweep_after) ON pending_stamps TO stamp_api;
 -- A check over HTTP settles replays.
 GRANT UPDATE (replays, replayed_at, resolved_at) ON dead_letters TO stamp_api;
 -- Moving between inbox and trash.
@@ -90,6 +92,8 @@ GRANT SELECT, INSERT, DELETE ON pending_stamps TO stamp_listener;
 -- Stamps that wait in the table alone, those that the database refuses, and rows of older binaries.
 GRANT UPDATE (due_at, retry_at, refusals, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp)
     ON pending_stamps TO stamp_listener;
+-- Older binaries have distant stamps swept.
+GRANT UPDATE (sweep_after) ON pending_stamps TO stamp_listener;
 -- Taking stamps from the table leaves their unpublished events to the outbox.
 GRANT SELECT (id, published_through) ON intake_owners TO stamp_listener;
 GRANT INSERT ON left_events TO stamp_listener;

@@ -1,3 +1,6 @@
+-- Who reads the view locks it first and the tables then; in another order a reader and this would wait for each other.
+LOCK TABLE stamp_states IN ACCESS EXCLUSIVE MODE;
+
 -- A stamp that leaves by the table may do so before anybody has read its event: then it has no coordinates, and keeps
 -- none. Where it has some, they may be of another topic than its batch's.
 ALTER TABLE processed_stamps

@@ -86,7 +86,8 @@ impl Store {
 
     /// Reads a page of an owner's outbox. Older binaries know of no left events.
     pub(super) fn page(&self, owner: OwnerId, number: i64, with_left: bool) -> Vec<(i64, Payload)> {
-        let pending = self.pending.range(above(owner, number)).take(PAGE);
+        let mark = self.owners.get(&owner).filter(|_| with_left).map_or(number, |row| row.mark.max(number));
+        let pending = self.pending.range(above(owner, mark)).take(PAGE);
         let mut rows: Vec<_> = pending.map(|((_, number), payload)| (*number, *payload)).collect();
         if with_left {
             rows.extend(self.unpublished_of(owner).filter(|(left, _)| *left > number).take(PAGE));
@@ -101,7 +102,8 @@ impl Store {
         // Rows are in the order of their numbers: the first of an owner is its lowest.
         let is_gone = |owner: &OwnerId| !except.contains(owner) && !self.owners.contains_key(owner);
         let ((owner, lowest), _) = self.unpublished().find(|((owner, _), _)| is_gone(owner))?;
-        let row = OwnerRow { mark: lowest - 1, retired: true, seen_at: Some(now), made_by: process };
+        // All that is pending of an owner that was forgotten is published.
+        let row = OwnerRow { mark: i64::MAX, retired: true, seen_at: Some(now), made_by: process };
         self.owners.insert(owner, row);
         Some((owner, lowest - 1))
     }

@@ -65,6 +65,7 @@ impl Overdue {
                 event = NetEvent::Time;
                 continue;
             };
+            let is_take = matches!(command, NetCommand::Take(_));
             let done = match command {
                 NetCommand::Look => overdue::look(&self.database).await.map(NetEvent::Seen),
                 NetCommand::Take(rows) => self.take(&rows).await,
@@ -78,12 +79,11 @@ impl Overdue {
             };
             event = done.unwrap_or_else(|error| {
                 let failure = error.failure();
-                refusal = error.to_string();
-                if failure != Failure::Data {
-                    tracing::warn!(
-                        error = refusal,
-                        "overdue stamps can't be taken from the table; trying again"
-                    );
+                if failure == Failure::Data && is_take {
+                    refusal = error.to_string();
+                } else {
+                    let error = error.to_string();
+                    tracing::warn!(error, "overdue stamps can't be taken from the table; trying again");
                 }
                 failed = Some(error);
                 NetEvent::Failed(failure)
@@ -97,7 +97,7 @@ impl Overdue {
         let taken = overdue::take(&self.database, rows, self.max, &self.listener, &self.topic).await?;
         let Take::Taken { sizes, lateness } = taken else { return Ok(NetEvent::NotOurTurn) };
         if lateness.is_empty() {
-            return Ok(NetEvent::Done);
+            return Ok(NetEvent::NoneLeft);
         }
         let (stamps, batches, took_ms) = (lateness.len(), sizes.len(), began.elapsed().as_millis() as u64);
         self.metrics.overdue.inc_by(stamps as u64);

@@ -213,7 +213,9 @@ impl Shell {
     }
 
     fn on_fetched(&mut self, chunk: Chunk<Other>) -> Event<Other> {
-        self.feed.came();
+        if !chunk.records.is_empty() {
+            self.feed.came();
+        }
         for record in &chunk.records {
             match record.content {
                 Content::Stamp(_) => self.poisoned.note(record.assignment, false),

@@ -147,19 +147,23 @@ pub async fn retire_silent(
             SELECT (SELECT min(l.owner) FROM left_events l WHERE l.published_at IS NULL AND l.owner > leaver.owner)
             FROM leaver WHERE leaver.owner IS NOT NULL
         ), gone AS (
-            SELECT l.owner FROM leaver l
+            SELECT l.owner, (
+                SELECT min(e.seq) - 1 FROM left_events e WHERE e.owner = l.owner AND e.published_at IS NULL
+            ) AS mark
+            FROM leaver l
             WHERE l.owner IS NOT NULL AND l.owner <> ALL($2::int8[])
               AND NOT EXISTS (SELECT FROM intake_owners o WHERE o.id = l.owner)
             LIMIT 1
         ), back AS (
+            -- All that is pending of an owner that was forgotten is published.
             INSERT INTO intake_owners (id, retired, published_through) OVERRIDING SYSTEM VALUE
-            SELECT g.owner, true,
-                (SELECT min(l.seq) - 1 FROM left_events l WHERE l.owner = g.owner AND l.published_at IS NULL)
-            FROM gone g WHERE NOT EXISTS (SELECT FROM silent) AND {DURABLE}
+            SELECT g.owner, true, {} FROM gone g WHERE NOT EXISTS (SELECT FROM silent) AND {DURABLE}
             ON CONFLICT (id) DO NOTHING
-            RETURNING id, published_through
+            RETURNING id
         )
-        SELECT id, published_through FROM retired UNION ALL SELECT id, published_through FROM back"
+        SELECT id, published_through FROM retired
+        UNION ALL SELECT b.id, g.mark FROM back b JOIN gone g ON g.owner = b.id",
+        i64::MAX
     );
     let (seconds, except) = (silence.as_secs_f64(), except.to_vec());
     database
@@ -216,8 +220,8 @@ pub async fn forget(database: &Database, owner: i64) -> Result<(), DatabaseError
         .await
 }
 
-/// Reads what an owner has in its outbox above a number, in order of the numbers: of stamps that are pending, and of
-/// those that have left and whose events are not known to be published.
+/// Reads what an owner has in its outbox above a number, in order of the numbers: of stamps that are pending and above
+/// the owner's mark, and of those that have left and whose events are not known to be published.
 ///
 /// # Errors
 /// If the database can't be reached.
@@ -230,7 +234,9 @@ pub async fn outbox(
     const SQL: &str = "
         SELECT p.seq, s.object_cid, s.time_tolerance, s.created_date
         FROM (
-            (SELECT stamp_id, seq FROM pending_stamps WHERE owner = $1 AND seq > $2 ORDER BY seq LIMIT $3)
+            (SELECT stamp_id, seq FROM pending_stamps
+             WHERE owner = $1 AND seq > greatest($2, (SELECT published_through FROM intake_owners WHERE id = $1))
+             ORDER BY seq LIMIT $3)
             UNION ALL
             (SELECT stamp_id, seq FROM left_events
              WHERE owner = $1 AND seq > $2 AND published_at IS NULL ORDER BY seq LIMIT $3)

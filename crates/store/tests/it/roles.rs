@@ -50,7 +50,7 @@ const API: &[&str] = &[
     "SELECT FROM processed_stamps",
     "INSERT INTO processed_stamps VALUES (1, 1, 1, now(), 1, 1)",
     "DELETE FROM pending_stamps",
-    "UPDATE pending_stamps SET due_at = now()",
+    "UPDATE pending_stamps SET retry_at = now()",
     "INSERT INTO left_events (stamp_id, owner, seq) VALUES (1, 1, 1)",
     "DELETE FROM dead_letters",
     "UPDATE messages SET body = ''",

@@ -58,6 +58,8 @@ pub enum NetEvent {
     /// A [`NetCommand::Take`] or [`NetCommand::PutOff`] is done: what it names has left, is somebody else's in hand, or is
     /// left alone for now.
     Done,
+    /// A [`NetCommand::Take`] is done, and all that it names has left before or is in somebody's hand.
+    NoneLeft,
     /// Another listener takes: nothing was taken.
     NotOurTurn,
     /// A command has failed, and nothing of it is known to be done.
@@ -152,6 +154,11 @@ impl Net {
                 self.keep(seen);
             }
             NetEvent::Done => self.on_done(),
+            NetEvent::NoneLeft => {
+                // As many in somebody's hand as a look sees would be seen again and again without a pause.
+                self.is_more = false;
+                self.on_done();
+            }
         }
         self.wake = Wake::default();
         if self.doing.is_some() {
@@ -195,8 +202,14 @@ impl Net {
             // What can't be put off either is seen again soon, and stands in nobody's way until then.
             (Failure::Data, Some(Doing::PuttingOff)) => drop(self.obstacles.pop()),
             (failure, doing) => {
-                if let (Failure::Slow, Some(Doing::Taking(count))) = (failure, doing) {
-                    self.portion = (count / 2).max(1);
+                match (failure, doing) {
+                    (Failure::Slow, Some(Doing::Taking(count))) => self.portion = (count / 2).max(1),
+                    (Failure::Slow, Some(Doing::Isolating))
+                        if self.suspects.last().is_some_and(|rows| rows.len() > 1) =>
+                    {
+                        self.divide();
+                    }
+                    _ => {}
                 }
                 self.retry.fail(now.elapsed);
             }

@@ -79,6 +79,29 @@ fn looks_are_a_second_apart_while_kafka_brings_a_backlog_and_follow_each_other_o
     }
 }
 
+// Break: let `step` of batch/net/mod.rs answer `NoneLeft` as it answers `Done`.
+#[test]
+fn as_many_as_a_look_sees_in_somebody_s_hand_are_not_looked_at_without_a_pause() {
+    let mut hand = Hand::looking(false);
+    assert_eq!(hand.see(std::iter::repeat_n(-600, SEEN)), Some(take(0..SEEN as i64)));
+    assert_eq!(hand.tell(NetEvent::NoneLeft), None);
+    assert_eq!(hand.wait(999), None);
+    assert_eq!(hand.wait(1), Some(NetCommand::Look));
+}
+
+// Break: let `on_failed` of batch/net/mod.rs divide no suspects that were slow.
+#[test]
+fn suspects_that_take_too_long_together_are_divided_and_one_alone_is_tried_again() {
+    let mut hand = Hand::looking(true);
+    assert_eq!(hand.see([-600; 4]), Some(take(0..4)));
+    assert_eq!(hand.tell(NetEvent::Failed(Failure::Data)), Some(take([0, 1])));
+    assert_eq!(hand.tell(NetEvent::Failed(Failure::Slow)), None);
+    assert_eq!(hand.wait(100), Some(take([0])));
+    assert_eq!(hand.tell(NetEvent::Failed(Failure::Slow)), None);
+    assert_eq!(hand.wait(200), Some(take([0])));
+    assert_eq!(hand.tell(NetEvent::Done), Some(take([1])));
+}
+
 #[test]
 fn while_another_listener_takes_the_same_rows_are_tried_a_quarter_of_a_second_later() {
     for is_fed in [true, false] {
