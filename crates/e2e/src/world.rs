@@ -1,9 +1,18 @@
 //! A database, a topic, and the services on them.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde_json::Value;
+use test_support::patience::within;
 use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 
 use crate::process::Process;
+
+/// How long a load may take until all of it is processed, published and read.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How far apart looks into the topic are.
+const LOOKS: Duration = Duration::from_millis(200);
 
 /// A database, a topic and a group of a test's own.
 #[allow(missing_docs, reason = "the names say it")]
@@ -81,7 +90,13 @@ impl World {
     pub async fn listener_with_url(&self, variables: &[(&str, &str)]) -> (Process, String) {
         let listener = self.start("queue-listener", variables);
         let url = format!("http://{}", listener.address("metrics").await);
-        self.ready(&url).await;
+        // After a while it is ready without a group, for what it takes from the table.
+        let has_joined = |answer: &Option<(u16, String)>| {
+            answer
+                .as_ref()
+                .is_some_and(|(status, text)| *status == 200 && !text.contains("has not been joined"))
+        };
+        within(LIMIT, &format!("{url} has joined"), || self.get(&url, "/readyz"), has_joined).await;
         (listener, url)
     }
 
@@ -160,14 +175,8 @@ impl World {
     /// Asserts that every stamp is processed, in exactly one batch of up to `max`, and the batches say what they hold.
     pub async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
         let processed = "SELECT count(*) FROM processed_stamps";
-        let limit = std::time::Duration::from_secs(60);
-        test_support::patience::within(
-            limit,
-            "stamps are processed",
-            || self.database.number(processed),
-            |seen| *seen >= count,
-        )
-        .await;
+        let seen = || self.database.number(processed);
+        within(LIMIT, "stamps are processed", seen, |seen| *seen >= count).await;
         assert_eq!(self.database.number(processed).await, count);
         assert_eq!(self.database.number("SELECT count(*) FROM stamps").await, count);
         assert_eq!(self.database.number("SELECT count(*) FROM pending_stamps").await, 0);
@@ -183,12 +192,25 @@ impl World {
     ///
     /// A stamp that left by the table may leave before its event is published.
     pub async fn every_event_is_published(&self, count: usize) {
-        let keys = || self.topic.read().into_iter().map(|record| record.key);
-        let published = || async { keys().collect::<std::collections::BTreeSet<_>>().len() };
-        let limit = std::time::Duration::from_secs(60);
-        test_support::patience::within(limit, "every event is published", published, |seen| *seen == count)
-            .await;
+        let published = || async {
+            // Each look is a client of its own.
+            tokio::time::sleep(LOOKS).await;
+            let keys = self.topic.read().into_iter().map(|record| record.key);
+            keys.collect::<BTreeSet<_>>().len()
+        };
+        within(LIMIT, "every event is published", published, |seen| *seen == count).await;
         let waiting = || self.database.number("SELECT count(*) FROM left_events WHERE published_at IS NULL");
-        test_support::eventually("it is noted", waiting, |left| *left == 0).await;
+        eventually("it is noted", waiting, |left| *left == 0).await;
+    }
+
+    /// Waits until the topic holds an event of each of `count` stamps, and the listeners have read them all: stamps that
+    /// are processed may have left by the table.
+    pub async fn every_event_is_read(&self, count: usize) {
+        self.every_event_is_published(count).await;
+        let read = || async {
+            tokio::time::sleep(LOOKS).await;
+            (self.topic.committed(self.group()), self.topic.read().len() as i64)
+        };
+        within(LIMIT, "every event is read", read, |(committed, records)| committed == records).await;
     }
 }

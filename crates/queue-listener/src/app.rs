@@ -163,11 +163,13 @@ async fn work(
     by_kafka.and(overdue)
 }
 
-/// Takes note once Kafka has not answered for so long that a listener is of use without it.
+/// Takes note once Kafka refuses, or has not answered for so long that a listener is of use without it.
 async fn give_up_waiting(mut kafka: watch::Receiver<Reachability>, waited_enough: Arc<AtomicBool>) {
-    let answers = |state: &Reachability| matches!(state, Reachability::Reachable | Reachability::Refusing(_));
-    while kafka.wait_for(|state| !answers(state)).await.is_ok() {
-        if tokio::time::timeout(WAITED_ENOUGH, kafka.wait_for(answers)).await.is_err() {
+    let refuses = |state: &Reachability| matches!(state, Reachability::Refusing(_));
+    let answers = |state: &Reachability| refuses(state) || matches!(state, Reachability::Reachable);
+    while kafka.wait_for(|state| !matches!(state, Reachability::Reachable)).await.is_ok() {
+        let answer = tokio::time::timeout(WAITED_ENOUGH, kafka.wait_for(answers)).await;
+        if answer.is_err() || answer.is_ok_and(|state| state.is_ok_and(|state| refuses(&state))) {
             waited_enough.store(true, Ordering::Release);
             return;
         }

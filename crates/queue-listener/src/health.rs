@@ -71,8 +71,11 @@ fn not_yet(
     let (kafka, refused, waited_enough) = (kafka.clone(), metrics.refused.clone(), Arc::clone(waited_enough));
     let not_joined = not_joined(joined, what);
     Box::new(move || {
-        let is_refused = refused.get() > 0 || matches!(*kafka.borrow(), Reachability::Refusing(_));
-        if is_refused || waited_enough.load(Ordering::Acquire) { None } else { not_joined() }
+        // A refusal that ends is no reason to be of no use again.
+        if refused.get() > 0 || matches!(*kafka.borrow(), Reachability::Refusing(_)) {
+            waited_enough.store(true, Ordering::Release);
+        }
+        if waited_enough.load(Ordering::Acquire) { None } else { not_joined() }
     })
 }
 

@@ -29,6 +29,7 @@ async fn over_a_link_of_a_quarter_second_everything_is_taken_and_processed_once(
     let refused = refused(&world, &api, (0..500).map(|number| format!("stamp-{number}"))).await;
     assert_eq!(refused, []);
     world.every_stamp_is_in_one_batch(500).await;
+    world.every_event_is_read(500).await;
 }
 
 // Break: let `forget_idle` in database.rs forget nothing and `finish` put sessions back over which something failed.
@@ -76,6 +77,7 @@ async fn what_a_server_or_a_pooler_says_when_it_is_unwell_never_ends_a_listener(
     }
     world.readiness(&listener_url, 200, "").await;
     world.every_stamp_is_in_one_batch(7).await;
+    world.every_event_is_read(7).await;
     assert_eq!(world.database.number("SELECT count(*) FROM dead_letters").await, 0);
 }
 
@@ -103,7 +105,7 @@ async fn a_lock_on_messages_holds_up_no_stamp_and_a_lock_on_stamps_no_message() 
     world.every_stamp_is_in_one_batch(100).await;
     lock.rollback().await.expect("unlocked");
     let lock = locker.transaction().await.expect("begun");
-    lock.batch_execute("LOCK TABLE stamps, pending_stamps, intake_owners").await.expect("locked");
+    lock.batch_execute("LOCK TABLE pending_stamps, stamps, intake_owners").await.expect("locked");
     let stamps = join_all((0..30).map(|number| {
         let (world, url) = (&world, &url);
         async move { world.get(url, &format!("/v1/stamps/stamp-{number}")).await.expect("an answer").0 }

@@ -17,7 +17,8 @@ async fn a_stamp_whose_record_kafka_has_lost_leaves_by_the_table_when_it_is_due(
     assert!(world.topic.read().is_empty(), "Kafka has lost them");
     let (_listener, admin) = world.listener_with_url(&[]).await;
     world.every_stamp_is_in_one_batch(5).await;
-    assert_eq!(world.metric(&admin, "queue_listener_overdue_total").await, Some(5.0));
+    let overdue = || world.metric(&admin, "queue_listener_overdue_total");
+    eventually("all are counted", overdue, |count| *count == Some(5.0)).await;
     let stamp = world.processed(&url, "lost-0").await;
     assert!(stamp["kafka"].is_null(), "nobody has read its event: {stamp}");
     assert!(world.topic.read().is_empty(), "it was published, and is not published again");

@@ -41,6 +41,7 @@ impl Fault {
 async fn all_is_well(world: &World, acknowledged: &[Answer]) {
     let stored = world.database.number("SELECT count(*) FROM stamps").await;
     world.every_stamp_is_in_one_batch(stored).await;
+    world.every_event_is_read(stored as usize).await;
     assert_eq!(world.database.number("SELECT count(*) FROM dead_letters").await, 0);
     let ids: Vec<&str> = acknowledged
         .iter()
@@ -186,17 +187,18 @@ async fn services_that_start_without_kafka_take_stamps_in_and_are_well_when_it_c
     println!("ready after {:?} without Kafka", started.elapsed());
     let listener = world.start("queue-listener", &through);
     let listener_url = format!("http://{}", listener.address("metrics").await);
+    world.readiness(&listener_url, 503, "Kafka has not answered yet").await;
     for object_cid in ["1", "2"] {
         assert_eq!(world.create(&url, object_cid, "0").await.expect("an answer").0, 201);
     }
     println!("first stamps after {:?}", started.elapsed());
     world.readiness(&url, 200, "Kafka has not answered yet").await;
-    world.readiness(&listener_url, 503, "Kafka has not answered yet").await;
     kafka.restore().await;
     for url in [&url, &listener_url] {
         world.readiness(url, 200, r#""ready""#).await;
     }
     world.every_stamp_is_in_one_batch(2).await;
+    world.every_event_is_read(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +218,7 @@ async fn services_that_start_without_postgresql_are_alive_and_ready_when_it_come
         }
         assert_eq!(world.create(&url, "early", "0").await.expect("an answer").0, 201);
         world.every_stamp_is_in_one_batch(1).await;
+        world.every_event_is_read(1).await;
     }
 }
 

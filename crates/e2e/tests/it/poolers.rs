@@ -34,5 +34,6 @@ async fn behind_a_pooler_of_either_kind_everything_is_taken_and_processed_once()
             join_all(posts).await.into_iter().filter(|status| *status != Some(201)).collect();
         assert_eq!(refused, [], "{mode} {settings:?}");
         world.every_stamp_is_in_one_batch(500).await;
+        world.every_event_is_read(500).await;
     }
 }

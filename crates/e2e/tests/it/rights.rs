@@ -1,6 +1,9 @@
 //! A Kafka that gives the services the rights that the documents ask for, and no other.
 
+use std::time::Duration;
+
 use serde_json::json;
+use test_support::patience::within;
 use test_support::{GuardedKafka, TestTopic, eventually};
 
 use e2e::process::Process;
@@ -117,7 +120,11 @@ async fn with_the_rights_of_the_table_all_works_and_without_them_the_services_sa
     }
     let all_is_well = async || {
         for url in [&url, &listener] {
-            world.readiness(url, 200, r#""ready""#).await;
+            let is_ready = |answer: &Option<(u16, String)>| {
+                answer.as_ref().is_some_and(|(_, body)| body.contains(r#""ready""#))
+            };
+            let limit = Duration::from_secs(60);
+            within(limit, &format!("{url} is ready"), || world.get(url, "/readyz"), is_ready).await;
         }
         let messages = || guarded.message(&url, &token);
         let worked = [Some((201, false)), Some((200, false))];

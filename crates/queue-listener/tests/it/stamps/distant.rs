@@ -28,7 +28,7 @@ async fn an_event_that_waits_longer_than_half_its_topic_s_retention_waits_in_the
     assert_eq!(world.batches().await, []);
     listener.stop().await;
 
-    // Kafka has lost the records. What is in the table is published again once it is due, by stamp-api.
+    // Kafka has lost the records. What is in the table leaves by the table.
     world.topic.delete_records(1).await;
     world.topic.send_stamp("distant", 0, "2026-01-01T00:00:00Z");
     let listener = world.listen(&[]);
