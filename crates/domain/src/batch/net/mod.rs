@@ -202,17 +202,22 @@ impl Net {
             // What can't be put off either is seen again soon, and stands in nobody's way until then.
             (Failure::Data, Some(Doing::PuttingOff)) => drop(self.obstacles.pop()),
             (failure, doing) => {
-                match (failure, doing) {
-                    (Failure::Slow, Some(Doing::Taking(count))) => self.portion = (count / 2).max(1),
-                    (Failure::Slow, Some(Doing::Isolating))
-                        if self.suspects.last().is_some_and(|rows| rows.len() > 1) =>
-                    {
-                        self.divide();
-                    }
-                    _ => {}
+                if failure == Failure::Slow {
+                    self.take_less(doing);
                 }
                 self.retry.fail(now.elapsed);
             }
+        }
+    }
+
+    /// Takes fewer rows at a time than took too long.
+    fn take_less(&mut self, doing: Option<Doing>) {
+        match doing {
+            Some(Doing::Taking(count)) => self.portion = (count / 2).max(1),
+            Some(Doing::Isolating) if self.suspects.last().is_some_and(|rows| rows.len() > 1) => {
+                self.divide()
+            }
+            _ => {}
         }
     }
 

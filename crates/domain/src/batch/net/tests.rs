@@ -89,7 +89,7 @@ fn as_many_as_a_look_sees_in_somebody_s_hand_are_not_looked_at_without_a_pause()
     assert_eq!(hand.wait(1), Some(NetCommand::Look));
 }
 
-// Break: let `on_failed` of batch/net/mod.rs divide no suspects that were slow.
+// Break: let `take_less` of batch/net/mod.rs divide no suspects.
 #[test]
 fn suspects_that_take_too_long_together_are_divided_and_one_alone_is_tried_again() {
     let mut hand = Hand::looking(true);
