@@ -11,6 +11,8 @@ use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 
 /// A tolerance in minutes that is longer than any test runs.
 pub(crate) const LONG: i32 = 1_000;
+/// Setting with which every stamp leaves: of what comes bit by bit the last one may be alone.
+pub(crate) const AT_ONCE: (&str, &str) = ("MIN_BATCH_SIZE", "1");
 
 /// A database, a topic and a group of a test's own.
 pub(crate) struct World {

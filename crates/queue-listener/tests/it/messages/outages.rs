@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use test_support::eventually;
 
-use crate::harness::{LONG, World};
+use crate::harness::{AT_ONCE, LONG, World};
 use crate::messages::{User, listen};
 
 // Break: let `MessagePoller::store` in messages/poller.rs commit before the result is waited for.
@@ -48,7 +48,7 @@ async fn what_is_sent_while_postgresql_is_away_is_stored_afterwards_and_none_of_
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_go_on_while_stamps_can_not_be_written_and_the_other_way_round() {
     let (world, user) = (World::new(1).await, User::new().await);
-    let listener = listen(&world, &[]).await;
+    let listener = listen(&world, &[AT_ONCE]).await;
     let now = world.minutes_ago(0.0).await;
     let holder = world.database.connect().await;
     let lock = |table: &str| format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");

@@ -2,7 +2,7 @@
 
 use test_support::eventually;
 
-use crate::harness::{LONG, World};
+use crate::harness::{AT_ONCE, LONG, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_no_stamp_becomes_a_dead_letter_and_its_neighbours_go_on() {
@@ -58,7 +58,7 @@ async fn a_stamp_that_the_database_refuses_stands_alone_in_the_end_and_the_rest_
         world.topic.send_stamp(if id == 17 { "bad".to_owned() } else { id.to_string() }.as_str(), LONG, &now);
     }
     world.topic.flush();
-    let listener = world.listen(&[]);
+    let listener = world.listen(&[AT_ONCE]);
     world.processed(29).await;
     world.committed(world.group(), 30).await;
     let rows = world.database.query("SELECT value, reason, detail FROM dead_letters", &[]).await;

@@ -2,7 +2,7 @@
 
 use test_support::eventually;
 
-use crate::harness::{LONG, World};
+use crate::harness::{AT_ONCE, LONG, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_committed_offset_stays_at_the_first_that_waits() {
@@ -40,12 +40,12 @@ async fn records_that_are_read_again_change_nothing_and_fill_no_batch() {
     let now = world.minutes_ago(0.0).await;
     (0..50).for_each(|id| world.topic.send_stamp(&id.to_string(), LONG, &now));
     world.topic.flush();
-    let first = world.listen(&[]);
+    let first = world.listen(&[AT_ONCE]);
     world.processed(50).await;
     first.stop().await;
     let batches = world.batches().await;
     // Another group starts from the beginning, as after a reset of the offsets.
-    let second = world.listen(&[("KAFKA_GROUP_ID", "reset")]);
+    let second = world.listen(&[AT_ONCE, ("KAFKA_GROUP_ID", "reset")]);
     world.committed("reset", 50).await;
     second.stop().await;
     assert_eq!(world.batches().await, batches);
@@ -58,7 +58,7 @@ async fn two_listeners_on_the_same_records_make_each_stamp_part_of_one_batch() {
     (0..5_000).for_each(|id| world.topic.send_stamp(&id.to_string(), LONG, &now));
     world.topic.flush();
     // Two groups read everything twice, at the same time.
-    let (one, other) = (world.listen(&[]), world.listen(&[("KAFKA_GROUP_ID", "other")]));
+    let (one, other) = (world.listen(&[AT_ONCE]), world.listen(&[AT_ONCE, ("KAFKA_GROUP_ID", "other")]));
     world.committed(world.group(), 5_000).await;
     world.committed("other", 5_000).await;
     world.processed(5_000).await;
@@ -76,7 +76,7 @@ async fn after_partitions_were_paused_for_a_lock_everything_is_read_on() {
     const RECORDS: i64 = 25_000;
     let world = World::new(3).await;
     let now = world.minutes_ago(0.0).await;
-    let listener = world.listen(&[]);
+    let listener = world.listen(&[AT_ONCE]);
     let holder = world.database.connect().await;
     let lock = "BEGIN; LOCK TABLE processed_stamps IN ACCESS EXCLUSIVE MODE";
     holder.batch_execute(lock).await.expect("the table's lock");
@@ -125,7 +125,7 @@ async fn none_of_the_records_of_a_topic_that_was_recreated_is_taken_for_an_old_o
 async fn a_listener_that_is_attached_while_its_topic_is_recreated_reads_the_new_one_from_its_start() {
     let world = World::new(1).await;
     let now = world.minutes_ago(0.0).await;
-    let listener = world.listen(&[]);
+    let listener = world.listen(&[AT_ONCE]);
     (0..4).for_each(|id| world.topic.send_stamp(&format!("old {id}"), LONG, &now));
     world.processed(4).await;
     world.committed(world.group(), 4).await;
