@@ -141,15 +141,12 @@ impl Run {
         self.listen().await;
     }
 
-    async fn seconds(&self) -> f64 {
-        let sql = "SELECT extract(epoch FROM clock_timestamp())::float8";
-        self.world.database.query(sql, &[]).await[0].get(0)
-    }
-
     /// Sends stamps that fall due one after the other, from a while ahead on.
     async fn send(&self, url: &str) {
-        let first = self.seconds().await + AHEAD;
+        let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
+        let first = self.world.database.query(now, &[]).await[0].get::<_, f64>(0) + AHEAD;
         let Lateness { stamps, over, .. } = self.lateness;
+        let minutes = 10 + over / 60;
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let (http, url) = (self.world.client.clone(), format!("{url}/v1/stamps"));
@@ -157,9 +154,10 @@ impl Run {
                 for number in (client..stamps).step_by(CLIENTS) {
                     // A tolerance is in whole minutes, so the creation lies so far back.
                     let due = first + over as f64 * number as f64 / stamps as f64;
-                    let created = chrono::DateTime::from_timestamp_micros((due * 1e6) as i64 - 600_000_000);
+                    let created = ((due - 60.0 * minutes as f64) * 1e6) as i64;
+                    let created = chrono::DateTime::from_timestamp_micros(created);
                     let created = created.expect("a date").to_rfc3339();
-                    let body = serde_json::json!({"object_cid": number.to_string(), "time_tolerance": 10, "created_date": created});
+                    let body = serde_json::json!({"object_cid": number.to_string(), "time_tolerance": minutes, "created_date": created});
                     let request = http.post(&url).header("content-type", "application/json").body(body.to_string());
                     assert_eq!(request.send().await.expect("an answer").status(), 201);
                 }

@@ -203,7 +203,7 @@ impl Net {
             (Failure::Data, Some(Doing::PuttingOff)) => drop(self.obstacles.pop()),
             (failure, doing) => {
                 if failure == Failure::Slow {
-                    self.take_less(doing);
+                    self.take_less(doing.as_ref());
                 }
                 self.retry.fail(now.elapsed);
             }
@@ -211,11 +211,11 @@ impl Net {
     }
 
     /// Takes fewer rows at a time than took too long.
-    fn take_less(&mut self, doing: Option<Doing>) {
+    fn take_less(&mut self, doing: Option<&Doing>) {
         match doing {
             Some(Doing::Taking(count)) => self.portion = (count / 2).max(1),
             Some(Doing::Isolating) if self.suspects.last().is_some_and(|rows| rows.len() > 1) => {
-                self.divide()
+                self.divide();
             }
             _ => {}
         }
