@@ -1,6 +1,7 @@
 //! Figures of a run, for the programs that measure.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::world::World;
 
@@ -33,12 +34,25 @@ pub async fn cpu_of_sessions(world: &World) -> f64 {
     rows.iter().map(|row| cpu(row.get(0))).sum()
 }
 
-/// Returns the CPU seconds of a process so far.
+/// Returns the CPU seconds of a process so far; 0 if it is gone.
 pub fn cpu(pid: &str) -> f64 {
+    seconds(pid, 2)
+}
+
+/// Returns the CPU seconds of a process and of those of its children that have ended.
+pub fn cpu_with_ended_children(pid: &str) -> f64 {
+    seconds(pid, 4)
+}
+
+/// Returns the sum of so many times that Linux tells of a process, those of ended children last.
+fn seconds(pid: &str, times: usize) -> f64 {
+    static RATE: OnceLock<f64> = OnceLock::new();
+    let rate = RATE.get_or_init(|| {
+        let rate = Command::new("getconf").arg("CLK_TCK").output().expect("getconf runs").stdout;
+        String::from_utf8_lossy(&rate).trim().parse().expect("a number")
+    });
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<f64>().ok()).sum();
-    let rate = Command::new("getconf").arg("CLK_TCK").output().expect("getconf runs").stdout;
-    ticks / String::from_utf8_lossy(&rate).trim().parse::<f64>().expect("a number")
+    let ticks = after_name.split_whitespace().skip(11).take(times);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / rate
 }

@@ -66,8 +66,13 @@ impl Process {
 
     /// Starts a program of another version.
     pub fn start_file(path: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(path, &[], variables)
+    }
+
+    /// Starts a program of another version, or another program, with arguments.
+    pub fn start_with(path: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(path);
-        command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+        command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
         Self::of(command)
     }
 

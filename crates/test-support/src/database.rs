@@ -163,22 +163,48 @@ impl TestDatabase {
     pub async fn run(&self, sql: &str) {
         self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
+
+    /// Ends the connection, so that the database can be copied.
+    pub fn closed(mut self) -> Template {
+        Template { name: std::mem::take(&mut self.name) }
+    }
+}
+
+/// A database to which nobody is connected, dropped at the end.
+pub struct Template {
+    name: String,
+}
+
+impl Template {
+    /// Makes a database that holds the same.
+    pub async fn copy(&self) -> TestDatabase {
+        TestDatabase::create(Some(&self.name)).await
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        drop_database(&self.name);
+    }
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let name = self.name.clone();
-        let dropped = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let server = connect(&stack().database_url).await;
-                server.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
-            })
-        });
-        // A database that stays behind harms nobody.
-        let _left_behind = dropped.join();
+        // A name that was taken away lives on in a template.
+        if !self.name.is_empty() {
+            drop_database(&self.name);
+        }
     }
+}
+
+fn drop_database(name: &str) {
+    let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    let dropped = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { connect(&stack().database_url).await.batch_execute(&sql).await })
+    });
+    // A database that stays behind harms nobody.
+    let _left_behind = dropped.join();
 }
 
 async fn connect(url: &str) -> Client {

@@ -18,7 +18,7 @@ pub mod tls;
 pub mod topic;
 pub mod transaction;
 
-pub use database::{Role, TestDatabase};
+pub use database::{Role, Template, TestDatabase};
 pub use guarded::GuardedKafka;
 pub use host_clock::HostClock;
 pub use patience::eventually;
