@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test chaos lateness simulate mutants fmt lint deny advisories doc help
+.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fmt lint deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -30,6 +30,9 @@ token: ## Print a token: USER=<uuid> [SCOPE='messages:send …'] [TTL=1h]
 
 test: ## Run all tests; ARGS='…' goes to cargo test
 	@deploy/stack/make test $(ARGS)
+
+bench: ## Measure the services beside what this machine can do; GROWTH=1 adds growth, ARGS='drain --rounds 1' takes a part
+	@deploy/stack/make bench $(if $(GROWTH),--growth) $(ARGS)
 
 chaos: ## Kill, stop and restart listeners under load and count what became of every stamp; ARGS='--seed 7'
 	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
