@@ -7,12 +7,13 @@ use test_support::TestTopic;
 
 use crate::bench::Bench;
 use crate::http::{Connection, post};
-use crate::intake::{WARM_UP, named, sample};
+use crate::intake::{WARM_UP, sample};
 use crate::limits::{Bare, INSERT, ROWS};
 use crate::load::{Span, send_for};
 use crate::requests::{BULK, Bulk, Numbers};
 use crate::servers::checkpoint;
 use crate::services::Service;
+use crate::table::counted;
 
 const PART: &str = "bulk intake";
 const UNIT: &str = "stamps/s";
@@ -37,7 +38,7 @@ pub const STEPS: u32 = CONNECTIONS.len() as u32 + 1;
 pub async fn round(bench: &mut Bench) -> anyhow::Result<()> {
     let (database, topic) = (bench.database().await, TestTopic::new(12).await);
     let api = bench.programs.api(&database, topic.name()).await;
-    let what = |connections| format!("1,000 a request, {}", named(connections));
+    let what = |connections| format!("1,000 a request, {}", counted(connections as u64, "connection"));
     if !is_available(api.address).await? {
         for what in CONNECTIONS.into_iter().map(what).chain([CROWDED.to_owned()]) {
             bench.missing(PART, &what, UNIT, "not available");
@@ -51,12 +52,12 @@ pub async fn round(bench: &mut Bench) -> anyhow::Result<()> {
         let meter = bench.servers.meter().and("api", api.id());
         let span = Span { warm_up: WARM_UP, time: bench.options.step() };
         checkpoint(&database).await;
-        let counted = send_for(api.address, span, clients, &meter).await?;
+        let sent = send_for(api.address, span, clients, &meter).await?;
         let published = api.published().await;
         checkpoint(&database).await;
-        let rows = counted.stamps.max(ROWS);
+        let rows = sent.stamps.max(ROWS);
         let limit = rows as f64 / Bare::new().await.insert(seed, 0..rows).await?;
-        let sample = sample(&counted).limit(INSERT, limit).also("published after s", published);
+        let sample = sample(&sent).limit(INSERT, limit).also("published after s", published);
         bench.measured(PART, &what(connections), UNIT, sample);
     }
     crowd(bench, &api).await
@@ -69,9 +70,9 @@ async fn crowd(bench: &mut Bench, api: &Service) -> anyhow::Result<()> {
     let clients = (0..CROWD).map(client).collect();
     let meter = bench.servers.meter().and("api", api.id());
     let span = Span { warm_up: Duration::ZERO, time: TIME_OF_CROWD };
-    let counted = send_for(api.address, span, clients, &meter).await?;
-    let taken = counted.stamps as f64 / MOST_STAMPS as f64;
-    bench.measured(PART, CROWDED, UNIT, sample(&counted).also("taken", taken));
+    let sent = send_for(api.address, span, clients, &meter).await?;
+    let taken = sent.stamps as f64 / MOST_STAMPS as f64;
+    bench.measured(PART, CROWDED, UNIT, sample(&sent).also("taken", taken));
     Ok(())
 }
 

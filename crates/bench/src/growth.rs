@@ -17,6 +17,7 @@ use crate::servers::checkpoint;
 use crate::services::Batches;
 use crate::stats::Distribution;
 use crate::steady::Flow;
+use crate::table::counted;
 
 const PART: &str = "growth";
 /// The name of the limit: the same with nothing grown.
@@ -69,7 +70,7 @@ async fn stamps(bench: &mut Bench) -> anyhow::Result<()> {
             drain(bench, &database, &events, GREAT, 1).await?;
         }
         database.run("VACUUM ANALYZE").await;
-        let what = format!("{millions} million stamps in the tables");
+        let what = counted(millions * MILLION, "stamp") + " in the tables";
         intake(bench, &database, &what, &mut intakes).await?;
         let events = drain::publish(bench).await;
         stored += events.count;
@@ -83,7 +84,7 @@ async fn listeners(bench: &mut Bench, events: &Events) -> anyhow::Result<()> {
     let mut grown = Grown::default();
     for listeners in LISTENERS {
         let drained = drain(bench, &bench.database().await, events, MIDDLING, listeners).await?;
-        grown.add(bench, &format!("drain, {listeners} listeners"), drained.sample());
+        grown.add(bench, &format!("drain, {}", counted(u64::from(listeners), "listener")), drained.sample());
     }
     Ok(())
 }
@@ -94,7 +95,7 @@ async fn partitions(bench: &mut Bench) -> anyhow::Result<()> {
         let (seed, created) = (bench.another_seed(), now(bench).await);
         let events = Events::publish(partitions, seed, bench.options.events, &created).await;
         let drained = drain(bench, &bench.database().await, &events, MIDDLING, 1).await?;
-        grown.add(bench, &format!("drain, {partitions} partitions"), drained.sample());
+        grown.add(bench, &format!("drain, {}", counted(partitions as u64, "partition")), drained.sample());
     }
     Ok(())
 }
@@ -108,7 +109,7 @@ async fn pending(bench: &mut Bench, events: &Events) -> anyhow::Result<()> {
             bench.prepares(&format!("storing {count} stamps"));
             rows::store(bench, &database, bench.seed.wrapping_neg(), 1, count, &events.created).await?;
         }
-        let what = format!("{count} pending");
+        let what = counted(count, "pending stamp");
         intake(bench, &database, &what, &mut intakes).await?;
         let drained = drain(bench, &database, events, MIDDLING, 1).await?;
         drains.add(bench, &format!("drain, {what}"), drained.sample());
@@ -127,10 +128,10 @@ async fn intake(
     checkpoint(database).await;
     let span = Span { warm_up: intake::WARM_UP, time: 2 * bench.options.step() };
     let meter = bench.servers.meter().and("api", api.id());
-    let counted = intake::send(&api, span, CONNECTIONS, bench.another_seed(), &meter).await?;
+    let sent = intake::send(&api, span, CONNECTIONS, bench.another_seed(), &meter).await?;
     api.published().await;
     api.stop().await;
-    grown.add(bench, &format!("intake, {what}"), intake::sample(&counted));
+    grown.add(bench, &format!("intake, {what}"), intake::sample(&sent));
     Ok(())
 }
 

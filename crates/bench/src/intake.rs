@@ -10,6 +10,7 @@ use crate::limits::{COMMIT, commits};
 use crate::load::{Counted, Span, send_for};
 use crate::requests::{Form, Numbers};
 use crate::services::Service;
+use crate::table::counted;
 use crate::usage::Meter;
 
 const PART: &str = "intake";
@@ -38,20 +39,15 @@ pub async fn round(bench: &mut Bench) -> anyhow::Result<()> {
         let span = Span { warm_up: WARM_UP_OF_LIMIT, time };
         let limit = send(&nothing, span, connections, seed, &Meter::new()).await?;
         let meter = bench.servers.meter().and("api", api.id());
-        let counted = send(&api, Span { warm_up: WARM_UP, time }, connections, seed, &meter).await?;
+        let sent = send(&api, Span { warm_up: WARM_UP, time }, connections, seed, &meter).await?;
         api.published().await;
-        let mut sample = sample(&counted).limit(LIMIT, limit.rate());
+        let mut sample = sample(&sent).limit(LIMIT, limit.rate());
         if connections == 1 {
             sample = sample.limit(COMMIT, 1e3 / commits.mean());
         }
-        bench.measured(PART, &named(connections), "stamps/s", sample);
+        bench.measured(PART, &counted(connections as u64, "connection"), "stamps/s", sample);
     }
     Ok(())
-}
-
-/// Returns a number of connections in words.
-pub fn named(connections: usize) -> String {
-    if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") }
 }
 
 /// Sends stamps, one a request, for a while.

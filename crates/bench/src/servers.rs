@@ -28,8 +28,8 @@ const TELLING: [&str; 8] = [
 pub struct Servers {
     kafka: u32,
     postgres: u32,
-    /// Settings that were changed for this run.
-    changed: Vec<String>,
+    /// Whether PostgreSQL has settings of this run.
+    has_settings: bool,
 }
 
 impl Servers {
@@ -39,19 +39,18 @@ impl Servers {
     /// If PostgreSQL refuses a setting.
     pub async fn up(settings: &[(String, String)]) -> anyhow::Result<Self> {
         stack();
-        let mut servers = Self { kafka: 0, postgres: 0, changed: Vec::new() };
-        if !settings.is_empty() {
-            let admin = admin().await?;
+        let mut servers = Self { kafka: 0, postgres: 0, has_settings: !settings.is_empty() };
+        let admin = admin().await?;
+        // A run that was killed has left its settings behind.
+        let sql = "SELECT FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf'";
+        if servers.has_settings || !admin.query(sql, &[]).await?.is_empty() {
+            admin.batch_execute("ALTER SYSTEM RESET ALL").await?;
             for (name, value) in settings {
                 let set = format!("ALTER SYSTEM SET {name} = '{value}'");
-                admin
-                    .batch_execute(&set)
-                    .await
-                    .with_context(|| format!("PostgreSQL refuses {name}={value}"))?;
-                servers.changed.push(name.clone());
+                let refused = || format!("PostgreSQL refuses {name}={value}");
+                admin.batch_execute(&set).await.with_context(refused)?;
             }
-            drop(admin);
-            restart_postgres().await?;
+            restart_postgres(admin).await?;
         }
         let status = script(&["status", "test"])?;
         servers.kafka = pid(&status, "Kafka").context("Kafka has no process")?;
@@ -64,15 +63,12 @@ impl Servers {
     /// # Errors
     /// If PostgreSQL does not answer.
     pub async fn as_before(&mut self) -> anyhow::Result<()> {
-        if self.changed.is_empty() {
+        if !std::mem::take(&mut self.has_settings) {
             return Ok(());
         }
         let admin = admin().await?;
-        for name in self.changed.drain(..) {
-            admin.batch_execute(&format!("ALTER SYSTEM RESET {name}")).await?;
-        }
-        drop(admin);
-        restart_postgres().await
+        admin.batch_execute("ALTER SYSTEM RESET ALL").await?;
+        restart_postgres(admin).await
     }
 
     /// Returns a meter for the servers and this process.
@@ -131,8 +127,9 @@ async fn admin() -> anyhow::Result<Client> {
     Ok(client)
 }
 
-async fn restart_postgres() -> anyhow::Result<()> {
-    let data: String = admin().await?.query_one("SHOW data_directory", &[]).await?.get(0);
+async fn restart_postgres(admin: Client) -> anyhow::Result<()> {
+    let data: String = admin.query_one("SHOW data_directory", &[]).await?.get(0);
+    drop(admin);
     let log = format!("{data}/../../log/postgres.log");
     script(&["run", "test", "pg_ctl", "restart", "-s", "-w", "-m", "fast", "-D", &data, "-l", &log])?;
     Ok(())

@@ -56,6 +56,12 @@ fn lines(pairs: Vec<(&'static str, f64)>, line: impl Fn(&str, f64) -> String) ->
     pairs.into_iter().map(|(name, value)| line(name, value)).collect::<Vec<_>>().join("\n")
 }
 
+/// Returns a number of things in words.
+pub fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{ending}", thousands(count as i64))
+}
+
 /// Returns a number with three digits, or whole with its thousands apart.
 pub fn short(value: f64) -> String {
     match value.abs() {
@@ -87,6 +93,11 @@ mod tests {
     fn numbers_are_as_long_as_their_digits_mean_something() {
         let shown = [0.0, 0.254, 2.345, 9.999, 13.26, 99.96, 1_234_567.8, -1_000.0].map(short);
         assert_eq!(shown, ["0", "0.25", "2.35", "10.0", "13.3", "100", "1,234,568", "-1,000"]);
+    }
+
+    #[test]
+    fn one_thing_is_no_more_than_one() {
+        assert_eq!([1, 2, 1_000].map(|count| counted(count, "row")), ["1 row", "2 rows", "1,000 rows"]);
     }
 
     #[test]
