@@ -27,7 +27,7 @@ const STAMPS: u64 = 2_000;
 /// Over how many seconds the stamps fall due, each at a random instant.
 const OVER: f64 = 60.0;
 /// How many seconds before the first one they are sent.
-const AHEAD: f64 = 3.0;
+const AHEAD: f64 = 2.0;
 /// The stamps' tolerance in minutes; a creation date so far back makes up for it.
 const MINUTES: i64 = 10;
 /// Clients that send.

@@ -23,8 +23,8 @@ const PART: &str = "steady";
 const LITTLE: f64 = 1_000.0;
 /// What is sent before anything is counted: the tables and the client's connections have begun by then.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// For how long each rate is counted: the slowest thousandth are ten stamps at the lower one.
-const TIME: Duration = Duration::from_secs(10);
+/// For how long each rate is counted: the slowest thousandth are eight stamps at the lower one.
+const TIME: Duration = Duration::from_secs(8);
 /// Each stamp that is there leaves.
 const SINGLE: Batches = Batches { min: 1, max: 1_000 };
 /// Connections that find out the maximum.
