@@ -16,6 +16,9 @@ use crate::options::Options;
 /// How long anything may take that is no measurement.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
+/// So many complaints of a service are shown.
+const COMPLAINTS: usize = 5;
+
 /// Where the programs are.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -172,6 +175,17 @@ impl Service {
     pub async fn stop(mut self) {
         self.process.signal("TERM");
         self.process.ended().await;
+    }
+}
+
+impl Drop for Service {
+    /// Shows what the service has complained about: it may explain a figure.
+    fn drop(&mut self) {
+        let lines = self.process.lines();
+        let complaints = lines.iter().filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
+        for line in complaints.take(COMPLAINTS) {
+            eprintln!("    {line}");
+        }
     }
 }
 
