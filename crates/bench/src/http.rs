@@ -20,6 +20,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// Whether the answer says when to try again.
     pub retry_after: bool,
+    /// Whether the server closes the connection after the answer.
+    pub closes: bool,
     /// Body of the answer.
     pub body: &'a [u8],
 }
@@ -50,7 +52,8 @@ impl Connection {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(Answer { status: head.status, retry_after: head.retry_after, body: &self.buffer[head.end..end] })
+        let Head { status, retry_after, closes, .. } = head;
+        Ok(Answer { status, retry_after, closes, body: &self.buffer[head.end..end] })
     }
 }
 
@@ -75,6 +78,7 @@ pub fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
 struct Head {
     status: u16,
     retry_after: bool,
+    closes: bool,
     /// Where the body begins.
     end: usize,
     /// How long the body is.
@@ -94,7 +98,8 @@ fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
     };
     let length = field("content-length").and_then(|length| length.parse().ok()).ok_or_else(strange)?;
     let retry_after = status == 503 && field("retry-after").is_some();
-    Ok(Some(Head { status, retry_after, end: end + 4, length }))
+    let closes = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    Ok(Some(Head { status, retry_after, closes, end: end + 4, length }))
 }
 
 #[cfg(test)]
@@ -106,14 +111,12 @@ mod tests {
         let answer = b"HTTP/1.1 201 Created\r\nserver: x\r\nContent-Length: 12\r\n\r\n{\"a\":";
         assert_eq!(
             head(answer).unwrap(),
-            Some(Head { status: 201, retry_after: false, end: 55, length: 12 })
+            Some(Head { status: 201, retry_after: false, closes: false, end: 55, length: 12 })
         );
         assert_eq!(head(&answer[..54]).unwrap(), None);
-        let busy = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(
-            head(busy).unwrap(),
-            Some(Head { status: 503, retry_after: true, end: busy.len(), length: 0 })
-        );
+        let busy = b"HTTP/1.1 503 Busy\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let expected = Head { status: 503, retry_after: true, closes: true, end: busy.len(), length: 0 };
+        assert_eq!(head(busy).unwrap(), Some(expected));
         assert!(head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         assert!(head(b"SMTP\r\ncontent-length: 1\r\n\r\n").is_err());
     }

@@ -125,7 +125,8 @@ async fn send(address: SocketAddr, mut requests: impl Requests, window: Window) 
         let Some(request) = requests.next() else { return tally };
         let answer = connection.exchange(request).await;
         let is_put_off = answer.as_ref().is_ok_and(|answer| answer.retry_after);
-        let (stored, is_open) = answer.map_or((0, false), |answer| (requests.stored(&answer), true));
+        let (stored, is_open) =
+            answer.map_or((0, false), |answer| (requests.stored(&answer), !answer.closes));
         kept = is_open.then_some(connection);
         let now = Instant::now();
         if now >= window.begin && window.end.is_none_or(|end| now < end) {

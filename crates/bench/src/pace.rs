@@ -102,8 +102,9 @@ async fn exchange(address: SocketAddr, kept: &mut Option<Connection>, form: &mut
         None => Connection::open(address).await,
     };
     let Ok(mut connection) = connection else { return false };
-    let Ok(status) = connection.exchange(request).await.map(|answer| answer.status) else { return false };
-    *kept = Some(connection);
+    let answer = connection.exchange(request).await.map(|answer| (answer.status, answer.closes));
+    let Ok((status, closes)) = answer else { return false };
+    *kept = (!closes).then_some(connection);
     status == 201
 }
 

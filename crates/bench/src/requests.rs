@@ -231,8 +231,9 @@ mod tests {
     #[test]
     fn an_answer_counts_only_when_all_was_created() {
         let bulk = Bulk::new(Numbers::endless(1, 0, 1), None);
-        let stored =
-            |status, body: &str| bulk.stored(&Answer { status, retry_after: false, body: body.as_bytes() });
+        let stored = |status, body: &str| {
+            bulk.stored(&Answer { status, retry_after: false, closes: false, body: body.as_bytes() })
+        };
         assert_eq!(stored(200, r#"{"created":1000,"results":[]}"#), 1_000);
         assert_eq!(stored(200, r#"{"created":999,"results":[]}"#), 0);
         assert_eq!(stored(503, "{}"), 0);

@@ -16,6 +16,9 @@ use crate::options::Options;
 /// How long anything may take that is no measurement.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
+/// What no token is made with: without one the API complains.
+const SECRET: &str = "a secret of thirty-two bytes or more";
+
 /// So many complaints of a service are shown.
 const COMPLAINTS: usize = 5;
 
@@ -84,7 +87,8 @@ impl Programs {
 
     /// Starts the API and waits until it is ready.
     pub async fn api(&self, database: &TestDatabase, topic: &str) -> Service {
-        let process = start(&self.api, database, topic, &[("HTTP_ADDR", "127.0.0.1:0")]);
+        let own = [("HTTP_ADDR", "127.0.0.1:0"), ("JWT_SECRET", SECRET)];
+        let process = start(&self.api, database, topic, &own);
         let address = address(&process, "stamps").await;
         let admin = address_of_operators(&process).await;
         let service = Service { process, address, admin };
@@ -182,7 +186,8 @@ impl Drop for Service {
     /// Shows what the service has complained about: it may explain a figure.
     fn drop(&mut self) {
         let lines = self.process.lines();
-        let complaints = lines.iter().filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
+        let complaints =
+            lines.iter().filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
         for line in complaints.take(COMPLAINTS) {
             eprintln!("    {line}");
         }

@@ -38,14 +38,14 @@ pub const STEPS: u32 = 2 * SHARES.len() as u32;
 
 /// Both services on a database and a topic of their own.
 pub struct Flow {
-    /// Where the stamps go.
-    pub database: TestDatabase,
     /// Takes the stamps in.
     pub api: Service,
     /// Makes batches of them.
     pub listener: Service,
     /// Measures both services, their servers and the clients.
     pub meter: Meter,
+    /// Where the stamps go. It stays for as long as the services: they would complain.
+    pub database: TestDatabase,
     _topic: TestTopic,
 }
 
@@ -57,7 +57,7 @@ impl Flow {
         let listener = bench.programs.listener(&database, topic.name(), topic.name(), SINGLE).await;
         listener.ready().await;
         let meter = bench.servers.meter().and("api", api.id()).and("listener", listener.id());
-        Self { database, api, listener, meter, _topic: topic }
+        Self { api, listener, meter, database, _topic: topic }
     }
 
     /// Returns how many stamps a second the API takes at most while the listener works, and waits until all are
