@@ -49,6 +49,22 @@ pub async fn round(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets stamps come in until the servers are warm: Kafka's code is compiled while it runs.
+///
+/// # Errors
+/// If what measures fails.
+pub async fn warm_up(bench: &mut Bench) -> anyhow::Result<()> {
+    bench.prepares("warming the servers up");
+    let (database, topic) = (bench.database().await, TestTopic::new(12).await);
+    let api = bench.programs.api(&database, topic.name()).await;
+    for connections in CONNECTIONS {
+        let span = Span { warm_up: Duration::ZERO, time: Duration::from_secs(2) };
+        send(&api, span, connections, bench.another_seed(), &Meter::new()).await?;
+    }
+    api.published().await;
+    Ok(())
+}
+
 /// Sends stamps, one a request, for a while.
 ///
 /// # Errors

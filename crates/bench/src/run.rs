@@ -40,6 +40,9 @@ async fn parts(bench: &mut Bench) -> anyhow::Result<()> {
     let needs_events = stock.is_none() && parts.contains(&Part::Lateness);
     let lone = if needs_events { Some(drain::publish(bench).await) } else { None };
     let events: Option<&Events> = stock.as_ref().map(|stock| &stock.events).or(lone.as_ref());
+    if stock.is_none() {
+        intake::warm_up(bench).await?;
+    }
     for round in 1..=bench.options.rounds {
         bench.begin_round(round);
         for part in &parts {
