@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{FieldValue, Members, RepeatedField};
 
-const BYTE_ORDER_MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// JSON's white space (RFC 8259, section 2).
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
@@ -30,8 +30,8 @@ pub enum MalformedJson {
     /// JSON, but not an array.
     #[error("A JSON array is required.")]
     NotAnArray,
-    /// An array of more items than are taken at once.
-    #[error("Ensure the array has no more than {max} items.")]
+    /// More items than are taken at once.
+    #[error("Ensure there are no more than {max} items.")]
     TooManyItems {
         /// The most items that are taken.
         max: usize,
@@ -56,6 +56,17 @@ pub(crate) fn array(text: &str, max: usize) -> Result<Vec<&str>, MalformedJson> 
     let items = read(text, Array { max }, '[', MalformedJson::NotAnArray)?;
     let items = items.ok_or(MalformedJson::TooManyItems { max })?;
     Ok(items.into_iter().map(RawValue::get).collect())
+}
+
+/// Takes the lines of a text of at most `max`, without those that are empty; a byte order mark may precede it. A line may
+/// be anything.
+pub(crate) fn lines(text: &[u8], max: usize) -> Result<Vec<&[u8]>, MalformedJson> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(text);
+    let is_empty = |line: &[u8]| line.iter().all(|&byte| WHITE_SPACE.contains(&byte.into()));
+    // One more tells that there are more, and the rest need not be looked at.
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !is_empty(line)).take(max + 1);
+    let lines: Vec<&[u8]> = lines.collect();
+    if lines.len() > max { Err(MalformedJson::TooManyItems { max }) } else { Ok(lines) }
 }
 
 /// Returns the text without white space around it and without a byte order mark in front.

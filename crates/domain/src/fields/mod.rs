@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 pub use errors::FieldErrors;
 pub use json::MalformedJson;
-pub(crate) use json::{array, members, trim};
+pub(crate) use json::{array, lines, members, trim};
 
 pub(crate) const REQUIRED: &str = "This field is required.";
 pub(crate) const NULL: &str = "This field may not be null.";

@@ -8,7 +8,7 @@ use super::{
     FieldErrors, InvalidDate, InvalidTolerance, MalformedJson, ObjectCid, RepeatedField, Stamp,
     TimeTolerance, parse_date,
 };
-use crate::fields::{FieldValue, Members, NOT_TEXT, NULL, REQUIRED, array, members};
+use crate::fields::{FieldValue, Members, NOT_TEXT, NULL, REQUIRED, array, lines, members};
 use crate::record::Reason;
 
 /// The member that holds the identifier.
@@ -91,6 +91,21 @@ impl<'a> StampFields<'a> {
     ) -> Result<Vec<Result<Self, MalformedJson>>, MalformedJson> {
         let items = array(std::str::from_utf8(body)?, max)?;
         Ok(items.into_iter().map(Self::from_json_text).collect())
+    }
+
+    /// Takes the members from each line of a body of at most `max` lines that hold one JSON object each; empty lines
+    /// are left out, and a UTF-8 byte order mark may precede them.
+    ///
+    /// A bad line spoils itself only, as in [`from_json_array`](Self::from_json_array), be it JSON or not.
+    ///
+    /// # Errors
+    ///
+    /// [`MalformedJson::TooManyItems`] if there are more than `max` lines.
+    pub fn from_json_lines(
+        body: &'a [u8],
+        max: usize,
+    ) -> Result<Vec<Result<Self, MalformedJson>>, MalformedJson> {
+        Ok(lines(body, max)?.into_iter().map(Self::from_json).collect())
     }
 
     /// Returns the stamp that the members describe.

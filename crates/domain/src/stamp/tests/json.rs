@@ -53,3 +53,25 @@ fn a_bad_item_of_an_array_spoils_itself_only() {
     assert!(matches!(StampFields::from_json_array(b"[1,", 5), Err(MalformedJson::Syntax(_))));
     assert!(matches!(StampFields::from_json_array(b"[1]]", 5), Err(MalformedJson::Syntax(_))));
 }
+
+#[test]
+fn an_array_of_too_many_items_is_not_kept_however_many_there_are() {
+    // A bad item costs more memory than the two bytes that it is written with.
+    let many = format!("[{}0]", "0,".repeat(4_000_000));
+    let refused = StampFields::from_json_array(many.as_bytes(), 10_000);
+    assert!(matches!(refused, Err(MalformedJson::TooManyItems { max: 10_000 })), "{:?}", refused.map(drop));
+    // What comes behind them is read all the same: a cut body is a cut body.
+    let cut = StampFields::from_json_array(&many.as_bytes()[..many.len() - 1], 10_000);
+    assert!(matches!(cut, Err(MalformedJson::Syntax(_))), "{:?}", cut.map(drop));
+}
+
+#[test]
+fn a_bad_line_spoils_itself_only_and_empty_ones_are_none() {
+    let body = b"\xef\xbb\xbf\n{\"object_cid\":\"a\"}\r\n\n \t\r\n{\n\xff\n{\"object_cid\":\"b\"}{}\n[]\n{\"object_cid\":\"c\"}";
+    let items = StampFields::from_json_lines(body, 6).expect("lines");
+    assert_eq!(items.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, false, false, true]);
+    assert!(matches!(StampFields::from_json_lines(body, 5), Err(MalformedJson::TooManyItems { max: 5 })));
+    for nothing in ["", "\n", "\r\n\r\n"] {
+        assert!(StampFields::from_json_lines(nothing.as_bytes(), 0).is_ok_and(|items| items.is_empty()));
+    }
+}
