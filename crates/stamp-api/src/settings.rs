@@ -10,12 +10,10 @@ use serde::Deserialize;
 use store::settings::DatabaseSettings;
 
 use crate::auth::settings::AuthSettings;
+use crate::http::budget::LARGEST_BODY;
 
 const DEFAULT_HTTP_ADDR: &str = "127.0.0.1:8000";
 const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
-
-/// The least memory for bodies: that of the largest one.
-const MIN_BODY_BUDGET: usize = 8 << 20;
 
 /// What `stamp-api serve` runs with.
 #[derive(Debug, Clone)]
@@ -62,7 +60,7 @@ impl ApiSettings {
                 "HTTP_BODY_BUDGET_BYTES",
                 raw.http_body_budget_bytes,
                 64 << 20,
-                MIN_BODY_BUDGET..=1 << 40,
+                LARGEST_BODY..=1 << 40,
             )?,
             shutdown_delay: seconds("SHUTDOWN_DELAY_SECS", raw.shutdown_delay_secs, 0, 0..=3_600)?,
             process: process(environment)?,

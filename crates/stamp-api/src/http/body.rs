@@ -4,51 +4,58 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::web::{self, Bytes, BytesMut, Payload};
 use anyhow::anyhow;
 use domain::message::MessageFields;
-use domain::stamp::StampFields;
+use domain::stamp::{MalformedJson, StampFields};
 use futures_util::StreamExt as _;
 use percent_encoding::percent_decode;
 
-use crate::http::budget::{BodyBudget, BodyShare};
+use crate::http::budget::{BodyBudget, BodyShare, LARGEST_BODY};
 use crate::http::error::ApiError;
-
-const SUPPORTED: &str =
-    "Send the body as application/json or application/x-www-form-urlencoded, in UTF-8 if a charset is named.";
-const JSON: &str = "Send the body as application/json, in UTF-8 if a charset is named.";
-const UNENCODED: &str = "Send the body without a Content-Encoding.";
+use crate::http::media_type::{MediaType, MediaTypes};
 
 /// What is taken for a body: in which forms, how much, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     /// The forms that are read.
-    pub media_types: &'static [MediaType],
+    pub media_types: MediaTypes,
     /// The longest body.
     pub bytes: usize,
     /// The longest time from the head of the request to the end of its body.
     pub time: Duration,
+    /// When the body takes its memory.
+    pub charged: Charged,
+}
+
+/// When a body takes its memory out of the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charged {
+    /// For each piece as it comes, whatever the head announces: a body that is not sent takes nothing.
+    AsItComes,
+    /// All that the head announces before anything is read, or the longest body where it announces nothing: large
+    /// bodies that took theirs piece by piece would wait for each other, each half read.
+    AtOnce,
 }
 
 impl BodyLimits {
     /// The limits of one stamp: what it needs, many times over.
     pub const ONE_STAMP: Self = Self {
-        media_types: &[MediaType::Json, MediaType::Form],
+        media_types: MediaTypes::JSON_OR_FORM,
         bytes: 64 * 1024,
         time: Duration::from_secs(10),
+        charged: Charged::AsItComes,
     };
     /// The limits of one message, those of a stamp; a message has no form but JSON.
-    pub const ONE_MESSAGE: Self = Self { media_types: &[MediaType::Json], ..Self::ONE_STAMP };
-}
-
-/// The form of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaType {
-    /// `application/json`
-    Json,
-    /// `application/x-www-form-urlencoded`
-    Form,
+    pub const ONE_MESSAGE: Self = Self { media_types: MediaTypes::JSON, ..Self::ONE_STAMP };
+    /// The limits of many stamps in one request.
+    pub const MANY_STAMPS: Self = Self {
+        media_types: MediaTypes::JSON_OR_LINES,
+        bytes: LARGEST_BODY,
+        charged: Charged::AtOnce,
+        ..Self::ONE_STAMP
+    };
 }
 
 /// A body, whole.
@@ -56,7 +63,7 @@ pub enum MediaType {
 pub struct Body {
     media_type: MediaType,
     bytes: Bytes,
-    _share: BodyShare,
+    share: BodyShare,
 }
 
 impl Body {
@@ -66,17 +73,23 @@ impl Body {
     /// 415 and, where `Content-Length` says so, 413 before anything is read; then 413, 408, 400 if the body breaks
     /// off, or 503 if all bodies together leave no memory for it.
     pub async fn read(request: &HttpRequest, payload: Payload, limits: BodyLimits) -> Result<Self, ApiError> {
-        let media_type = media_type(request.headers(), limits.media_types)?;
-        if announced_length(request.headers()) > limits.bytes as u64 {
+        let media_type = limits.media_types.of(request.headers())?;
+        let announced = announced_length(request.headers(), limits.bytes);
+        if announced > limits.bytes {
             return Err(ApiError::BodyTooLarge { max_bytes: limits.bytes });
         }
-        let budget = request.app_data::<BodyBudget>();
-        let budget = budget.ok_or_else(|| ApiError::Internal(anyhow!("the application has no budget")))?;
-        let collected = collect(payload, limits.bytes, budget);
+        let budget = budget(request)?;
+        let collected = async {
+            let share = match limits.charged {
+                Charged::AsItComes => BodyShare::default(),
+                Charged::AtOnce => budget.reserve(announced).await.ok_or(ApiError::Crowded)?,
+            };
+            collect(payload, limits.bytes, budget, share).await
+        };
         let (bytes, share) = tokio::time::timeout(limits.time, collected)
             .await
             .map_err(|_| ApiError::BodyTimeout { seconds: limits.time.as_secs() })??;
-        Ok(Self { media_type, bytes, _share: share })
+        Ok(Self { media_type, bytes, share })
     }
 
     /// Finds the members of one stamp in the body.
@@ -85,9 +98,43 @@ impl Body {
     /// 400 if the body is not what its content type says, or repeats a member.
     pub fn stamp_fields(&self) -> Result<StampFields<'_>, ApiError> {
         match self.media_type {
-            MediaType::Json => Ok(StampFields::from_json(&self.bytes)?),
+            MediaType::Json | MediaType::JsonLines => Ok(StampFields::from_json(&self.bytes)?),
             MediaType::Form => Ok(StampFields::from_text_pairs(form_pairs(&self.bytes)?.into_iter())?),
         }
+    }
+
+    /// Finds the members of at most `max` stamps in the body, which is a JSON array or lines of JSON:
+    /// [`BodyLimits::MANY_STAMPS`]. What is wrong with one of them stands in its place.
+    ///
+    /// # Errors
+    /// 400 if the body can't be read to its end, 413 if there are more than `max`.
+    pub fn all_stamp_fields(
+        &self,
+        max: usize,
+    ) -> Result<Vec<Result<StampFields<'_>, MalformedJson>>, ApiError> {
+        Ok(match self.media_type {
+            MediaType::Json | MediaType::Form => StampFields::from_json_array(&self.bytes, max)?,
+            MediaType::JsonLines => StampFields::from_json_lines(&self.bytes, max)?,
+        })
+    }
+
+    /// Makes something of a large body on a thread of its own, and lets the body go. Returns it with what the body holds
+    /// of the budget. Megabytes take so long to understand that others whom a worker serves would notice.
+    ///
+    /// # Errors
+    /// What `understand` says.
+    pub async fn understand<T: Send + 'static>(
+        self,
+        request: &HttpRequest,
+        understand: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(T, BodyShare), ApiError> {
+        let turn = budget(request)?.turn().await;
+        let understood = web::block(move || {
+            let understood = understand(&self);
+            drop((self.bytes, turn));
+            Ok((understood?, self.share))
+        });
+        understood.await.map_err(|ended| ApiError::Internal(ended.into()))?
     }
 
     /// Finds the members of one message in the body, which is JSON: [`BodyLimits::ONE_MESSAGE`].
@@ -99,13 +146,20 @@ impl Body {
     }
 }
 
-/// Collects a body. What of it has come counts in the budget, not what its head announces.
+fn budget(request: &HttpRequest) -> Result<&BodyBudget, ApiError> {
+    let budget = request.app_data::<BodyBudget>();
+    budget.ok_or_else(|| ApiError::Internal(anyhow!("the application has no budget")))
+}
+
+/// Collects a body. `share`: what it holds of the budget already; what comes beyond is taken piece by piece.
 async fn collect(
     mut payload: Payload,
     max_bytes: usize,
     budget: &BodyBudget,
+    mut share: BodyShare,
 ) -> Result<(Bytes, BodyShare), ApiError> {
-    let (mut body, mut share) = (BytesMut::new(), BodyShare::default());
+    // A body that grew would be copied, and lie there twice meanwhile.
+    let mut body = BytesMut::with_capacity(share.bytes());
     while let Some(chunk) = payload.next().await {
         let chunk =
             chunk.map_err(|error| ApiError::MalformedBody(format!("The body breaks off: {error}.")))?;
@@ -120,44 +174,14 @@ async fn collect(
     Ok((body.freeze(), share))
 }
 
-/// Returns what `Content-Length` says; the server has made sure that it is a number.
-fn announced_length(headers: &HeaderMap) -> u64 {
+/// Returns what `Content-Length` says; the server has made sure that it is a number. `max`: what a chunked body may come
+/// to.
+fn announced_length(headers: &HeaderMap, max: usize) -> usize {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return max;
+    }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    length.and_then(|length| length.parse().ok()).unwrap_or(0)
-}
-
-fn media_type(headers: &HeaderMap, accepted: &[MediaType]) -> Result<MediaType, ApiError> {
-    let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).all(|encoding| plain(encoding.as_bytes())) {
-        return Err(ApiError::UnsupportedMediaType(UNENCODED));
-    }
-    let mut types = headers.get_all(CONTENT_TYPE);
-    match (types.next().and_then(|one| one.to_str().ok()), types.next()) {
-        (Some(content_type), None) => parse_media_type(content_type),
-        _ => None,
-    }
-    .filter(|media_type| accepted.contains(media_type))
-    .ok_or(ApiError::UnsupportedMediaType(if accepted.contains(&MediaType::Form) {
-        SUPPORTED
-    } else {
-        JSON
-    }))
-}
-
-/// Reads `type/subtype; charset=utf-8`: a parameter that is not understood could change what the bytes mean.
-fn parse_media_type(content_type: &str) -> Option<MediaType> {
-    let mut parts = content_type.split(';').map(str::trim);
-    let media_type = match parts.next()?.to_ascii_lowercase().as_str() {
-        "application/json" => MediaType::Json,
-        "application/x-www-form-urlencoded" => MediaType::Form,
-        _ => return None,
-    };
-    let is_utf_8 = |parameter: &str| {
-        let parameter = parameter.to_ascii_lowercase().replace('"', "");
-        // The second is what many programs write, and the Encoding Standard has as a label of UTF-8.
-        parameter.is_empty() || matches!(parameter.as_str(), "charset=utf-8" | "charset=utf8")
-    };
-    parts.all(is_utf_8).then_some(media_type)
+    length.map_or(0, |length| length.parse().unwrap_or(usize::MAX))
 }
 
 type Pair = (Cow<'static, str>, Cow<'static, str>);
@@ -181,7 +205,7 @@ fn form_text(encoded: &[u8]) -> Result<String, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::CONTENT_TYPE;
     use actix_web::test::TestRequest;
     use actix_web::{FromRequest, dev};
     use futures_util::stream;
@@ -207,59 +231,6 @@ mod tests {
     }
 
     #[test]
-    fn json_and_forms_are_read_in_utf_8_only() {
-        for (content_type, expected) in [
-            ("application/json", Some(MediaType::Json)),
-            ("Application/JSON; Charset=UTF-8", Some(MediaType::Json)),
-            ("application/x-www-form-urlencoded;charset=\"utf-8\"", Some(MediaType::Form)),
-            ("application/json;", Some(MediaType::Json)),
-            ("application/json; charset=utf8", Some(MediaType::Json)),
-            ("application/json; charset=utf-7", None),
-            ("application/json; profile=x", None),
-            ("application/jsonp", None),
-            ("application/xml", None),
-            ("text/plain", None),
-            ("multipart/form-data; boundary=x", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_media_type(content_type), expected, "{content_type:?}");
-        }
-    }
-
-    #[test]
-    fn an_encoded_body_or_two_types_are_refused() {
-        let headers = |pairs: &[(&'static str, &'static str)]| {
-            let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-            pairs.iter().map(pair).collect::<HeaderMap>()
-        };
-        let json = ("content-type", "application/json");
-        for (pairs, fine) in [
-            (&[json][..], true),
-            (&[json, ("content-encoding", "Identity")], true),
-            (&[json, ("content-encoding", "gzip")], false),
-            (&[json, ("content-encoding", "identity"), ("content-encoding", "br")], false),
-            (&[json, ("content-type", "application/x-www-form-urlencoded")], false),
-            (&[], false),
-        ] {
-            assert_eq!(
-                media_type(&headers(pairs), BodyLimits::ONE_STAMP.media_types).is_ok(),
-                fine,
-                "{pairs:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_message_comes_as_json_alone() {
-        for (content_type, fine) in [("application/json", true), ("application/x-www-form-urlencoded", false)]
-        {
-            let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
-            let outcome = media_type(&headers, BodyLimits::ONE_MESSAGE.media_types);
-            assert_eq!(outcome.is_ok(), fine, "{content_type}: {outcome:?}");
-        }
-    }
-
-    #[test]
     fn a_form_is_decoded_once() {
         assert_eq!(form("object_cid=a%2520b+c%2B").expect("a form"), one("object_cid", "a%20b c+"));
         assert_eq!(form("a=%F0%9F%98%80=&&").expect("a form"), one("a", "\u{1f600}="));
@@ -281,7 +252,7 @@ mod tests {
             (MediaType::Json, r#"{"object_cid":"a","object_cid":"b"}"#),
         ] {
             let body =
-                Body { media_type, bytes: Bytes::from_static(text.as_bytes()), _share: BodyShare::default() };
+                Body { media_type, bytes: Bytes::from_static(text.as_bytes()), share: BodyShare::default() };
             match body.stamp_fields() {
                 Err(ApiError::InvalidFields(errors)) => {
                     assert!(errors.to_string().starts_with("object_cid:"));

@@ -20,7 +20,7 @@ use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::holding::Holding;
+use crate::http::holding::hold_until_sent;
 
 /// How often connections are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -181,7 +181,7 @@ pub async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
     connection.is_busy.store(true, Ordering::Relaxed);
     let under_way = RequestUnderWay(connection);
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: under_way })))
+    Ok(response.map_body(|_, answer| hold_until_sent(answer, under_way)))
 }
 
 #[cfg(test)]

@@ -32,13 +32,18 @@ pub async fn hold(
     let payload = stream::poll_fn(move |context| shared.borrow_mut().poll_next_unpin(context));
     request.set_payload(dev::Payload::Stream { payload: Box::pin(payload) });
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, answer| BoxBody::new(Holding { answer, _held: held })))
+    Ok(response.map_body(|_, answer| hold_until_sent(answer, held)))
+}
+
+/// Returns an answer that holds something until it is sent, or given up.
+pub(crate) fn hold_until_sent<T: Unpin + 'static>(answer: BoxBody, held: T) -> BoxBody {
+    BoxBody::new(Holding { answer, _held: held })
 }
 
 /// An answer that holds something until it is sent, or given up.
-pub(crate) struct Holding<T> {
-    pub(crate) answer: BoxBody,
-    pub(crate) _held: T,
+struct Holding<T> {
+    answer: BoxBody,
+    _held: T,
 }
 
 impl<T: Unpin + 'static> MessageBody for Holding<T> {

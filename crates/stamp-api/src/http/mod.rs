@@ -1,7 +1,8 @@
 //! HTTP: what clients can ask for, and what surrounds every request.
 //!
 //! * [`routes`]: one file or folder per resource, each made by [`resource`]; [`application`] puts them together.
-//! * [`body`], [`query`]: reading what a request carries, within a [`budget`] of memory; [`error`]: the one map to statuses.
+//! * [`body`], [`query`]: reading what a request carries, within a [`budget`] of memory; [`media_type`]: in which form.
+//! * [`error`]: the one map to statuses.
 //! * [`caller`]: who calls, as an argument of a handler.
 //! * [`holding`]: keeps what an answer needs until it is sent; [`connections`]: cuts connections that only stay open; [`request_id`], [`measure`]: what every request carries and
 //!   leaves behind.
@@ -15,6 +16,7 @@ pub mod connections;
 pub mod error;
 pub mod holding;
 pub mod measure;
+pub mod media_type;
 pub mod query;
 pub mod request_id;
 pub mod resource;
