@@ -195,7 +195,12 @@ fn show_bounded(
     )?;
     let (gate, open) = (Arc::clone(&state.gate), Arc::clone(open));
     let queued = move || gate.intake().map_or(0, |it| it.intake.queued() as i64);
-    observed(registry, "stamp_api_intake_queue", "Stamps that wait to be stored, 10,000 at most.", queued)?;
+    observed(
+        registry,
+        "stamp_api_intake_queue",
+        "Single stamps that wait to be stored, 10,000 at most.",
+        queued,
+    )?;
     let count = move || open.count() as i64;
     observed(registry, "stamp_api_http_connections", "Connections of clients.", count)
 }

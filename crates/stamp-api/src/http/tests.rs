@@ -144,7 +144,8 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_allow() {
         ("/v1/stamps/", "POST", ["GET", "HEAD", "OPTIONS", "PATCH"]),
         ("/datasender/create_stamp", "POST", ["GET", "DELETE", "TRACE", "OPTIONS"]),
         ("/datasender/create_stamp/", "POST", ["GET", "PUT", "TRACE", "post"]),
-        ("/v1/stamps/bulk", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
+        ("/v1/stamps/bulk", "GET, HEAD, POST", ["PUT", "DELETE", "PATCH", "TRACE"]),
+        ("/v1/stamps/a", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
         ("/v1/batches/1", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
         ("/livez", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
     ] {
@@ -182,8 +183,9 @@ async fn a_body_is_refused_for_its_type_its_length_or_its_form() {
     let twice = service.post(form, "object_cid=a&object_cid=b").await.is_problem(400);
     assert!(twice["object_cid"][0].is_string(), "{twice}");
 
-    let too_long = service.post(JSON, &" ".repeat(64 * 1024 + 1)).await;
-    too_long.is_problem(413);
+    for (path, too_long) in [("/v1/stamps", (64 << 10) + 1), ("/v1/stamps/bulk", (8 << 20) + 1)] {
+        service.send("POST", path, JSON, &" ".repeat(too_long)).await.is_problem(413);
+    }
     service.stop().await;
 }
 
@@ -241,6 +243,7 @@ async fn without_a_database_everything_else_is_503_and_may_be_tried_again() {
     for answer in [
         service.post(JSON, STAMP).await,
         service.send("POST", "/datasender/create_stamp/", JSON, "{}").await,
+        service.send("POST", "/v1/stamps/bulk", JSON, "[]").await,
         service.ask("GET", "/v1/stamps/a%2Fb").await,
         service.ask("GET", "/v1/batches/1").await,
         service.ask("GET", "/v1/batches/1/").await,

@@ -1,56 +1,70 @@
 //! Group commit: requests that come while a transaction is under way share the next one.
 //!
-//! Each request is answered once its stamp is durable in PostgreSQL together with its place in the outbox, which is
-//! told of it then.
+//! Each request is answered once its stamps are durable in PostgreSQL together with their places in the outbox, which is
+//! told of them then. Stamps that come by the thousand have a queue and a committer of their own, so that no single one
+//! waits behind them.
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::outbox::{Lane, OutboxEvent, OwnerId};
-use domain::stamp::Stamp;
+use domain::stamp::{ObjectCid, Stamp};
 use store::clock::PostgresClock;
 use store::stamps::intake::{GroupCommit, Numbered, store};
 use store::{Database, ErrorClass};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::stamps::outbox::{COMMITTERS, Outbox};
+use crate::stamps::outbox::{BULK, Outbox, SINGLE};
 
 /// The most stamps in one transaction.
 const GROUP: usize = 1_000;
-/// The most requests that may wait for a transaction.
+/// The most single stamps that may wait for a transaction.
 const QUEUE: usize = 10_000;
+/// The most requests with many stamps that may wait; how much there is in them is bounded by the memory for bodies.
+const BULK_QUEUE: usize = 1_000;
 /// How long to wait for an owner: a row is made in milliseconds, and who waits longer has no time left to store.
 const OWNER_LIMIT: Duration = Duration::from_secs(1);
-/// How long a request may wait in all: an answer is due within two seconds.
+/// How long a single stamp may wait in all: an answer is due within two seconds.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_900);
+/// How long many stamps may wait in all, as long as the database answers: as long as their body may take.
+const BULK_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a stamp was not accepted.
+/// Why stamps were not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-    /// There is a stamp with this `object_cid` already.
-    #[error("a stamp with this object_cid exists")]
-    Duplicate,
-    /// The stamp is not stored or, where an answer was lost, not known to be.
+    /// The stamps are not stored or, where an answer was lost, not known to be.
     #[error("the database does not answer in time")]
     Unavailable,
-    /// The stamp is not stored, and won't be before a person mends the database.
+    /// The stamps are not stored, and won't be before a person mends the database.
     #[error("the database refuses stamps")]
     Refused,
 }
 
-type Answer = Result<(), IntakeError>;
+/// The id of each stamp that was stored, or nothing where there was one of this id.
+type Outcomes = Vec<Option<ObjectCid>>;
 
 struct Submission {
-    stamp: Stamp,
-    answer: oneshot::Sender<Answer>,
+    stamps: Vec<Stamp>,
+    answer: oneshot::Sender<Result<Outcomes, IntakeError>>,
+}
+
+impl Submission {
+    /// Separates the stamps from what is told of them.
+    fn begin(self) -> (Vec<Stamp>, Unanswered) {
+        let outcomes = Vec::with_capacity(self.stamps.len());
+        let unanswered = Unanswered { outcomes, left: self.stamps.len(), answer: Some(self.answer) };
+        (self.stamps, unanswered)
+    }
 }
 
 /// Takes stamps in. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
-    requests: mpsc::Sender<Submission>,
+    single: mpsc::Sender<Submission>,
+    bulk: mpsc::Sender<Submission>,
 }
 
 impl Intake {
@@ -60,36 +74,88 @@ impl Intake {
         clock: &Arc<PostgresClock>,
         outbox: &Arc<Outbox>,
     ) -> (Self, JoinSet<()>) {
-        let (sender, requests) = mpsc::channel(QUEUE);
+        let committer = |lane| Committer {
+            lane,
+            database: database.clone(),
+            clock: Arc::clone(clock),
+            outbox: Arc::clone(outbox),
+        };
+        let (single, requests) = mpsc::channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
         let mut committers = JoinSet::new();
-        for lane in 0..COMMITTERS {
-            let committer = Committer {
-                lane,
-                database: database.clone(),
-                clock: Arc::clone(clock),
-                outbox: Arc::clone(outbox),
-            };
-            committers.spawn(committer.run(Arc::clone(&requests)));
+        for lane in SINGLE {
+            committers.spawn(committer(lane).run(Arc::clone(&requests)));
         }
-        (Self { requests: sender }, committers)
+        let (bulk, requests) = mpsc::channel(BULK_QUEUE);
+        committers.spawn(committer(BULK).run_bulk(requests));
+        (Self { single, bulk }, committers)
     }
 
-    /// Returns how many stamps wait for a committer.
+    /// Returns how many single stamps wait for a committer.
     pub fn queued(&self) -> usize {
-        QUEUE - self.requests.capacity()
+        QUEUE - self.single.capacity()
     }
 
-    /// Stores a stamp with its place in the outbox.
+    /// Stores a stamp with its place in the outbox. Returns false if there is a stamp of this id.
     ///
     /// # Errors
-    /// If there is a stamp with this id, or the database is away, overloaded or lacks something.
-    pub async fn submit(&self, stamp: Stamp) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Submission { stamp, answer }).map_err(|_full| IntakeError::Unavailable)?;
-        match tokio::time::timeout(ANSWER_LIMIT, answered).await {
-            Ok(Ok(answer)) => answer,
-            _ => Err(IntakeError::Unavailable),
+    /// If the database is away, overloaded or lacks something.
+    pub async fn submit(&self, stamp: Stamp) -> Result<bool, IntakeError> {
+        let outcomes = submit(&self.single, vec![stamp], ANSWER_LIMIT).await?;
+        Ok(outcomes.iter().flatten().count() == 1)
+    }
+
+    /// Stores stamps with their places in the outbox, one after the other: of two with one id the first. Returns for each
+    /// its id, or nothing if there is a stamp of this id.
+    ///
+    /// # Errors
+    /// If the database is away, overloaded or lacks something; some of the stamps may be stored then.
+    pub async fn submit_all(&self, stamps: Vec<Stamp>) -> Result<Vec<Option<ObjectCid>>, IntakeError> {
+        if stamps.is_empty() { Ok(Vec::new()) } else { submit(&self.bulk, stamps, BULK_LIMIT).await }
+    }
+}
+
+async fn submit(
+    queue: &mpsc::Sender<Submission>,
+    stamps: Vec<Stamp>,
+    limit: Duration,
+) -> Result<Outcomes, IntakeError> {
+    let (answer, answered) = oneshot::channel();
+    queue.try_send(Submission { stamps, answer }).map_err(|_full| IntakeError::Unavailable)?;
+    match tokio::time::timeout(limit, answered).await {
+        Ok(Ok(answer)) => answer,
+        _ => Err(IntakeError::Unavailable),
+    }
+}
+
+/// A submission whose stamps are being stored.
+struct Unanswered {
+    outcomes: Outcomes,
+    /// How many stamps have no outcome yet.
+    left: usize,
+    answer: Option<oneshot::Sender<Result<Outcomes, IntakeError>>>,
+}
+
+impl Unanswered {
+    /// Tells whether whoever asked has stopped waiting, with a 503: what they may send again is not to be stored.
+    fn is_given_up(&self) -> bool {
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Notes what became of the next stamp, and answers after the last one.
+    fn note(&mut self, outcome: Option<ObjectCid>) {
+        self.outcomes.push(outcome);
+        self.left -= 1;
+        if self.left == 0 {
+            let outcomes = mem::take(&mut self.outcomes);
+            self.reply(Ok(outcomes));
+        }
+    }
+
+    fn reply(&mut self, answer: Result<Outcomes, IntakeError>) {
+        if let Some(waiting) = self.answer.take() {
+            // Whoever asked may have gone.
+            let _gone = waiting.send(answer);
         }
     }
 }
@@ -104,45 +170,80 @@ struct Committer {
 }
 
 impl Committer {
+    /// Stores what comes one by one, as much at once as has come.
     async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Submission>>>) {
         loop {
             let mut group = Vec::new();
             if requests.lock().await.recv_many(&mut group, GROUP).await == 0 {
                 return;
             }
-            // Whoever asked has stopped waiting, with a 503: don't store what they may send again.
-            group.retain(|request| !request.answer.is_closed());
-            self.commit(group).await;
+            // Everybody was answered.
+            let _failed = self.commit(group).await;
         }
     }
 
-    async fn commit(&self, group: Vec<Submission>) {
-        let (rows, waiting) = refuse_repeats(group);
-        if rows.is_empty() {
-            return;
-        }
-        let (owner, accepted, rows) = match self.store(rows).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                for answer in waiting {
-                    reply(answer, Err(error));
+    /// Stores what comes by the thousand, in the order of the requests.
+    async fn run_bulk(self, mut requests: mpsc::Receiver<Submission>) {
+        let mut group = Vec::new();
+        while requests.recv_many(&mut group, BULK_QUEUE).await > 0 {
+            if let Err(error) = self.commit(mem::take(&mut group)).await {
+                // Who has waited behind a database that does not answer is not to wait for another try.
+                while let Ok(request) = requests.try_recv() {
+                    request.begin().1.reply(Err(error));
                 }
-                return;
             }
-        };
+        }
+    }
+
+    /// Stores the stamps of submissions in this order, in no more statements than their number takes, and answers each
+    /// submission after its last stamp. The first failure is everybody's who is not answered then.
+    async fn commit(&self, submissions: Vec<Submission>) -> Result<(), IntakeError> {
+        let (stamps, mut unanswered): (Vec<_>, Vec<_>) =
+            submissions.into_iter().map(Submission::begin).unzip();
+        let of = |(of, stamps): (usize, Vec<Stamp>)| stamps.into_iter().map(move |stamp| (of, stamp));
+        let mut rows = stamps.into_iter().enumerate().flat_map(of);
+        loop {
+            let asked_for = rows.by_ref().filter(|(of, _)| !unanswered[*of].is_given_up());
+            let (of, stamps): (Vec<usize>, Vec<Stamp>) = asked_for.take(GROUP).unzip();
+            if stamps.is_empty() {
+                return Ok(());
+            }
+            match self.commit_group(stamps).await {
+                Ok(outcomes) => {
+                    for (of, outcome) in of.into_iter().zip(outcomes) {
+                        unanswered[of].note(outcome);
+                    }
+                }
+                Err(error) => {
+                    for submission in &mut unanswered {
+                        submission.reply(Err(error));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Stores the stamps of one transaction and tells the outbox of them. Of those with one id the first goes on, whether
+    /// it is stored now or was stored before.
+    async fn commit_group(&self, mut stamps: Vec<Stamp>) -> Result<Outcomes, IntakeError> {
+        let mut seen = HashSet::with_capacity(stamps.len());
+        let first: Vec<bool> = stamps.iter().map(|stamp| seen.insert(stamp.object_cid().as_str())).collect();
+        let mut is_first = first.iter();
+        stamps.retain(|_| is_first.next().is_some_and(|first| *first));
+        let (owner, accepted, rows) = self.store(stamps).await?;
         let mut stored = Vec::with_capacity(rows.len());
-        let mut answers = Vec::with_capacity(rows.len());
-        for (row, answer) in rows.into_iter().zip(waiting) {
-            let is_new = accepted.contains(&row.number);
-            answers.push((answer, if is_new { Ok(()) } else { Err(IntakeError::Duplicate) }));
-            if is_new {
-                stored.push((row.number, row.stamp));
-            }
-        }
+        let mut rows = rows.into_iter();
+        let outcome = |is_first| {
+            let row = if is_first { rows.next() } else { None };
+            let row = row.filter(|row| accepted.contains(&row.number))?;
+            let object_cid = row.stamp.object_cid().clone();
+            stored.push((row.number, row.stamp));
+            Some(object_cid)
+        };
+        let outcomes = first.into_iter().map(outcome).collect();
         self.outbox.tell(OutboxEvent::Stored { owner, rows: stored });
-        for (answer, result) in answers {
-            reply(answer, result);
-        }
+        Ok(outcomes)
     }
 
     /// Stores stamps under the lane's owner, or under a new one where that was retired by somebody else. The outbox
@@ -186,25 +287,4 @@ impl Committer {
         }
         Err(IntakeError::Unavailable)
     }
-}
-
-/// Refuses repeats: of requests with the same id in one group the first goes on, whether it is stored now or was stored
-/// before.
-fn refuse_repeats(group: Vec<Submission>) -> (Vec<Stamp>, Vec<oneshot::Sender<Answer>>) {
-    let mut seen = HashSet::with_capacity(group.len());
-    let (mut stamps, mut waiting) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-    for Submission { stamp, answer } in group {
-        if seen.insert(stamp.object_cid().clone()) {
-            stamps.push(stamp);
-            waiting.push(answer);
-        } else {
-            reply(answer, Err(IntakeError::Duplicate));
-        }
-    }
-    (stamps, waiting)
-}
-
-fn reply(answer: oneshot::Sender<Answer>, result: Answer) {
-    // Whoever asked may have gone.
-    let _gone = answer.send(result);
 }

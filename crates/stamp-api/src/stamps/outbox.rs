@@ -1,5 +1,6 @@
 //! This process's outbox: what [`domain::outbox`] decides, shared by those who store, publish and keep the owners.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::outbox::owner::{Limits, Owners, Standing};
@@ -7,9 +8,14 @@ use domain::outbox::{Lane, OutboxCommand, OutboxEvent, OwnerId, Publication};
 use domain::stamp::Stamp;
 use tokio::sync::{mpsc, watch};
 
-/// Committers of a process, each with an owner of its own: past two the processor, not the database, is what they
-/// compete for.
-pub const COMMITTERS: usize = 2;
+/// Lanes of the committers that store what comes in requests of its own: past two the processor, not the database, is
+/// what they compete for.
+pub const SINGLE: Range<Lane> = 0..2;
+/// Lane of the committer that stores what comes by the thousand: nothing else waits behind it.
+pub const BULK: Lane = SINGLE.end;
+
+/// How many lanes there are, each with an owner of its own.
+const LANES: usize = BULK + 1;
 /// The most events in memory, of about 300 bytes each; what comes beyond is read from the database later.
 pub const EVENTS: usize = 100_000;
 /// Rows that are read from the database, published and acknowledged together.
@@ -37,7 +43,7 @@ pub struct Outbox {
     alone: mpsc::UnboundedSender<Publication<Stamp>>,
     database: mpsc::UnboundedSender<OutboxCommand<Stamp>>,
     /// Which lanes have an owner.
-    owned: watch::Sender<[bool; COMMITTERS]>,
+    owned: watch::Sender<[bool; LANES]>,
 }
 
 impl Outbox {
@@ -46,9 +52,8 @@ impl Outbox {
         let (together, together_wanted) = mpsc::unbounded_channel();
         let (alone, alone_wanted) = mpsc::unbounded_channel();
         let (database, database_wanted) = mpsc::unbounded_channel();
-        let owners =
-            Mutex::new(Owners::new(COMMITTERS, Limits { events: EVENTS, page: PAGE, refused: REFUSED }));
-        let owned = watch::Sender::new([false; COMMITTERS]);
+        let owners = Mutex::new(Owners::new(LANES, Limits { events: EVENTS, page: PAGE, refused: REFUSED }));
+        let owned = watch::Sender::new([false; LANES]);
         let wanted = Wanted { together: together_wanted, alone: alone_wanted, database: database_wanted };
         (Self { owners, together, alone, database, owned }, wanted)
     }

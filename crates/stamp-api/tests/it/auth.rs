@@ -15,6 +15,7 @@ const PROTECTED: [(&str, &str); 2] = [("JWT_SECRET", SECRET), ("STAMPS_REQUIRE_A
 /// The user whose tokens are sent: a path may hold this id.
 const CALLER: Uuid = Uuid::from_u128(0x6f1c_2a52_7d0e_4a34_9d0b_2f6f_5f0c_9a11);
 const STAMP: &str = r#"{"object_cid":"CID","time_tolerance":10}"#;
+const MANY: &str = r#"[{"object_cid":"CID","time_tolerance":10}]"#;
 const MESSAGE: &str = r#"{"ns-message":{"subject":"s","body":"b"}}"#;
 
 /// Whose token a route takes.
@@ -34,6 +35,9 @@ const ROUTES: &[(&str, &str, &str, Needs, u16)] = &[
     ("POST", "/datasender/create_stamp", STAMP, Scope(STAMPS_WRITE), 201),
     ("POST", "/v1/stamps", STAMP, Scope(STAMPS_WRITE), 201),
     ("POST", "/v1/stamps/", STAMP, Scope(STAMPS_WRITE), 201),
+    ("POST", "/v1/stamps/bulk", MANY, Scope(STAMPS_WRITE), 200),
+    ("POST", "/v1/stamps/bulk/", MANY, Scope(STAMPS_WRITE), 200),
+    ("GET", "/v1/stamps/bulk", "", Scope(STAMPS_READ), 404),
     ("GET", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
     ("HEAD", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
     ("GET", "/v1/stamps/unknown", "", Scope(STAMPS_READ), 404),

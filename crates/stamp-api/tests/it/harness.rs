@@ -98,6 +98,13 @@ impl Api {
         self.exchange(&[head.as_bytes(), body].concat()).await
     }
 
+    /// Posts many stamps with these header lines.
+    pub(crate) async fn bulk(&self, headers: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let head = format!("{BULK}connection: close\r\n{headers}content-length: {length}\r\n\r\n");
+        self.exchange(&[head.as_bytes(), body].concat()).await
+    }
+
     /// Posts a stamp that may wait ten minutes.
     pub(crate) async fn create(&self, object_cid: &str) -> Answer {
         let body = format!(r#"{{"object_cid":"{object_cid}","time_tolerance":10}}"#);
@@ -156,6 +163,9 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 }
 
 pub(crate) const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const LINES: &str = "content-type: application/x-ndjson\r\n";
+/// The head of a request with many stamps, without its end.
+pub(crate) const BULK: &str = "POST /v1/stamps/bulk HTTP/1.1\r\nhost: a\r\n";
 pub(crate) const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 
 /// What came back from the API.

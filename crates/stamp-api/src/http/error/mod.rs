@@ -1,5 +1,6 @@
 //! The one map from errors to HTTP: `application/problem+json` (RFC 9457).
 
+pub mod item;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use store::{DatabaseError, ErrorClass};
 use crate::auth::token::TokenError;
 use crate::messages::check::CheckError;
 use crate::messages::sender::SendError;
+use crate::stamps::intake::IntakeError;
 
 /// The type of a problem that needs no explanation beyond its status (RFC 9457, section 4.2.1).
 const ABOUT_BLANK: &str = "about:blank";
@@ -82,6 +84,12 @@ pub enum ApiError {
         /// The longest body that is taken, in bytes.
         max_bytes: usize,
     },
+    /// A body with more items than are taken at once.
+    #[error("The body has more than {max} items.")]
+    TooManyItems {
+        /// The most items that are taken.
+        max: usize,
+    },
     /// A body for which the bodies of other requests leave no memory.
     #[error("The service has too much to read at the moment; try again.")]
     Crowded,
@@ -135,7 +143,9 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Duplicate { .. } | Self::InInbox => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge { .. } | Self::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::TooManyItems { .. } | Self::MessageTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyTopics { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Crowded | Self::OperatorNeeded { .. } => {
@@ -190,7 +200,7 @@ impl ResponseError for ApiError {
 
 impl ApiError {
     /// Returns what a client is told when the database refuses what the service may expect of it.
-    pub fn refused_by_database(source: anyhow::Error) -> Self {
+    fn refused_by_database(source: anyhow::Error) -> Self {
         Self::OperatorNeeded { detail: "The service's database lacks something that this needs.", source }
     }
 
@@ -210,13 +220,16 @@ impl ApiError {
     fn fields(&self) -> FieldErrors {
         match self {
             Self::InvalidFields(errors) => errors.clone(),
-            Self::Duplicate { .. } => {
-                FieldErrors::of(OBJECT_CID, "stamp with this object_cid already exists.")
-            }
+            Self::Duplicate { .. } => duplicate(),
             Self::InInbox => FieldErrors::of(IS_ACTIVE, "Put the message into the trash first."),
             _ => FieldErrors::default(),
         }
     }
+}
+
+/// Returns what is wrong with a stamp that is there already.
+fn duplicate() -> FieldErrors {
+    FieldErrors::of(OBJECT_CID, "stamp with this object_cid already exists.")
 }
 
 impl From<RepeatedField> for ApiError {
@@ -229,7 +242,17 @@ impl From<MalformedJson> for ApiError {
     fn from(error: MalformedJson) -> Self {
         match error {
             MalformedJson::Repeated(repeated) => repeated.into(),
+            MalformedJson::TooManyItems { max } => Self::TooManyItems { max },
             malformed => Self::MalformedBody(malformed.to_string()),
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Unavailable => Self::Unavailable(error.into()),
+            IntakeError::Refused => Self::refused_by_database(error.into()),
         }
     }
 }

@@ -47,6 +47,7 @@ async fn every_error_has_its_status_and_headers() {
         (ApiError::InInbox, 409, None),
         (ApiError::BodyTimeout { seconds: 10 }, 408, None),
         (ApiError::BodyTooLarge { max_bytes: 65_536 }, 413, None),
+        (ApiError::TooManyItems { max: 10_000 }, 413, None),
         (ApiError::MessageTooLarge, 413, None),
         (ApiError::TooManyTopics { retry_after: 6 }, 429, Some(("retry-after", "6"))),
         (ApiError::UnsupportedMediaType("Use JSON."), 415, None),

@@ -1,6 +1,7 @@
 //! What clients can ask for, one file or folder per resource.
 
 pub mod batches;
+pub mod bulk;
 pub mod health;
 pub mod messages;
 pub mod stamps;

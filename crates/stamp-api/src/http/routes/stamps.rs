@@ -12,22 +12,29 @@ use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::{StampReader, StampWriter};
 use crate::http::error::ApiError;
 use crate::http::resource::{READ, read, resource};
+use crate::http::routes::bulk;
 use crate::http::state::AppState;
 use crate::stamps::gate::OpenIntake;
-use crate::stamps::intake::IntakeError;
 
 /// The characters that are escaped in a path: all but the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Adds `/datasender/create_stamp/`, `/v1/stamps` and `/v1/stamps/{object_cid}`.
+/// Adds `/datasender/create_stamp/`, `/v1/stamps`, `/v1/stamps/bulk` and `/v1/stamps/{object_cid}`.
 pub fn configure(config: &mut web::ServiceConfig) {
     let demo = ["/datasender/create_stamp/", "/datasender/create_stamp"];
     let collection = ["/v1/stamps", "/v1/stamps/"];
+    // It is an id as well, and looked at before the other ids are.
+    let many = ["/v1/stamps/bulk", "/v1/stamps/bulk/"];
     // The tail takes slashes too; `show` decides which of them belong to an id.
     let item = ["/v1/stamps/{object_cid}*"];
     config
         .service(resource("/datasender/create_stamp/", demo, "POST").route(web::post().to(create)))
         .service(resource("/v1/stamps", collection, "POST").route(web::post().to(create)))
+        .service(
+            resource("/v1/stamps/bulk", many, "GET, HEAD, POST")
+                .route(web::post().to(bulk::create))
+                .route(web::route().guard(read()).to(show)),
+        )
         .service(resource("/v1/stamps/{object_cid}", item, READ).route(web::route().guard(read()).to(show)));
 }
 
@@ -44,15 +51,13 @@ async fn create(
     let stamp = fields.parse(Some(limits.now))?;
     limits.check(&stamp)?;
     let (location, answer) = (location(stamp.object_cid()), event::encode(&stamp));
-    match intake.submit(stamp).await {
-        Ok(()) => Ok(HttpResponse::Created()
-            .insert_header((LOCATION, location))
-            .content_type("application/json")
-            .body(answer)),
-        Err(IntakeError::Duplicate) => Err(ApiError::Duplicate { location }),
-        Err(error @ IntakeError::Unavailable) => Err(ApiError::Unavailable(error.into())),
-        Err(error @ IntakeError::Refused) => Err(ApiError::refused_by_database(error.into())),
+    if !intake.submit(stamp).await? {
+        return Err(ApiError::Duplicate { location });
     }
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, location))
+        .content_type("application/json")
+        .body(answer))
 }
 
 async fn show(

@@ -1,5 +1,6 @@
 //! Stamps: from a request to a row and an event.
 
 mod batches;
+mod intake;
 mod outbox;
 mod takeover;

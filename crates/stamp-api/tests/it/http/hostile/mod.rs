@@ -1,6 +1,9 @@
 //! Bodies and paths as nobody well-meaning sends them.
 
+mod bulk;
 mod cases;
+
+use serde_json::Value;
 
 use self::cases::{ALL, Case, Expected, bodies, dates, forms, ids, tolerances, types};
 use crate::harness::{Answer, Api, World};
@@ -72,10 +75,13 @@ fn unlike_refusal(answer: &Answer, status: u16, fields: &[&str]) -> Option<&'sta
     {
         return Some("no problem document");
     }
-    let problem = answer.json();
+    unlike_fields(&answer.json(), fields).then_some("errors of other fields")
+}
+
+/// Tells whether a problem has other errors than those of exactly these fields.
+fn unlike_fields(problem: &Value, fields: &[&str]) -> bool {
     let named = |field: &str| problem[field].as_array().is_some_and(|sentences| !sentences.is_empty());
-    let same = ALL.iter().all(|field| named(field) == fields.contains(field));
-    (!same).then_some("errors of other fields")
+    !ALL.iter().all(|field| named(field) == fields.contains(field))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,92 @@
+//! Many stamps in one request.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse, web};
+use domain::stamp::{FieldErrors, IntakeLimits, MalformedJson, ObjectCid, Stamp, StampFields};
+use serde::Serialize;
+
+use crate::http::body::{Body, BodyLimits};
+use crate::http::caller::StampWriter;
+use crate::http::error::ApiError;
+use crate::http::error::item::ItemProblem;
+use crate::http::holding::hold_until_sent;
+use crate::http::state::AppState;
+use crate::stamps::gate::OpenIntake;
+
+/// The most stamps in one request: what is stored in some hundred milliseconds.
+const MAX_ITEMS: usize = 10_000;
+
+/// Stores those stamps of a request that can be stored, and tells of each what became of it.
+pub(super) async fn create(
+    _: StampWriter,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = Body::read(&request, payload, BodyLimits::MANY_STAMPS).await?;
+    let (opened, max_tolerance) = (state.intake(), state.max_time_tolerance);
+    let items = move |body: &Body| {
+        let items = body.all_stamp_fields(MAX_ITEMS)?;
+        let OpenIntake { clock, intake } = opened?;
+        let limits = IntakeLimits { max_tolerance, now: clock.now() };
+        let mut stamps = Vec::with_capacity(items.len());
+        let problem = |item| understand(item, limits).map(|stamp| stamps.push(stamp)).err();
+        let problems: Vec<Option<ItemProblem>> = items.into_iter().map(problem).collect();
+        Ok((intake, stamps, problems))
+    };
+    let ((intake, stamps, problems), share) = body.understand(&request, items).await?;
+    let stored = intake.submit_all(stamps).await?;
+    let answer = HttpResponse::Ok().json(BulkAnswer::new(problems, stored));
+    // The answer may be as long as the body was.
+    Ok(answer.map_body(|_, answer| hold_until_sent(answer, share)))
+}
+
+/// Makes a stamp of an item, as it would be made of a body of its own.
+fn understand(
+    item: Result<StampFields<'_>, MalformedJson>,
+    limits: IntakeLimits,
+) -> Result<Stamp, ItemProblem> {
+    let parse = |fields: StampFields<'_>| {
+        let stamp = fields.parse(Some(limits.now))?;
+        limits.check(&stamp)?;
+        Ok(stamp)
+    };
+    let of_fields = |errors: FieldErrors| ItemProblem::from(ApiError::from(errors));
+    item.map_err(|error| ItemProblem::from(ApiError::from(error)))
+        .and_then(|fields| parse(fields).map_err(of_fields))
+}
+
+/// The answer to a request with many stamps.
+#[derive(Serialize)]
+struct BulkAnswer {
+    created: usize,
+    results: Vec<ItemResult>,
+}
+
+/// What became of one of many stamps.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemResult {
+    Created { status: u16, object_cid: ObjectCid },
+    Refused(ItemProblem),
+}
+
+impl BulkAnswer {
+    /// Returns the answer to items in the order of the request.
+    ///
+    /// * `problems`: of each item what is wrong with it; nothing with those that were submitted.
+    /// * `stored`: of each item that was submitted its id, or nothing if there was a stamp of this id.
+    fn new(problems: Vec<Option<ItemProblem>>, stored: Vec<Option<ObjectCid>>) -> Self {
+        let created = stored.iter().flatten().count();
+        let mut stored = stored.into_iter();
+        let result = |problem| match problem {
+            Some(problem) => ItemResult::Refused(problem),
+            None => stored.next().flatten().map_or_else(
+                || ItemResult::Refused(ItemProblem::duplicate()),
+                |object_cid| ItemResult::Created { status: StatusCode::CREATED.as_u16(), object_cid },
+            ),
+        };
+        Self { created, results: problems.into_iter().map(result).collect() }
+    }
+}
