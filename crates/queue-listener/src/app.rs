@@ -165,13 +165,16 @@ async fn work(
 
 /// Takes note once Kafka refuses, or has not answered for so long that a listener is of use without it.
 async fn give_up_waiting(mut kafka: watch::Receiver<Reachability>, waited_enough: Arc<AtomicBool>) {
-    let refuses = |state: &Reachability| matches!(state, Reachability::Refusing(_));
-    let answers = |state: &Reachability| refuses(state) || matches!(state, Reachability::Reachable);
-    while kafka.wait_for(|state| !matches!(state, Reachability::Reachable)).await.is_ok() {
-        let answer = tokio::time::timeout(WAITED_ENOUGH, kafka.wait_for(answers)).await;
-        if answer.is_err() || answer.is_ok_and(|state| state.is_ok_and(|state| refuses(&state))) {
-            waited_enough.store(true, Ordering::Release);
-            return;
+    let is_reachable = |state: &Reachability| matches!(state, Reachability::Reachable);
+    let answers = |state: &Reachability| is_reachable(state) || matches!(state, Reachability::Refusing(_));
+    while kafka.wait_for(|state| !is_reachable(state)).await.is_ok() {
+        match tokio::time::timeout(WAITED_ENOUGH, kafka.wait_for(answers)).await {
+            Ok(Ok(state)) if is_reachable(&state) => {}
+            Ok(Err(_ended)) => return,
+            Ok(Ok(_)) | Err(_) => {
+                waited_enough.store(true, Ordering::Release);
+                return;
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::metrics::ListenerMetrics;
 pub(crate) struct Joined {
     pub(crate) stamps: Arc<AtomicBool>,
     pub(crate) messages: Arc<AtomicBool>,
-    /// Whether Kafka has not answered for so long that a listener is ready without it.
+    /// Whether Kafka has refused, or not answered for so long that a listener is ready without it.
     pub(crate) waited_enough: Arc<AtomicBool>,
 }
 
@@ -37,8 +37,8 @@ pub(crate) fn health(
     let group_of_messages = "the consumer group of messages has not been joined yet";
     Health::new(kafka.clone())
         .require(Box::new(move || database.borrow().reason()))
-        .require(not_yet(kafka, metrics, &joined.stamps, &joined.waited_enough, group))
-        .require(not_yet(kafka, metrics, &joined.messages, &joined.waited_enough, group_of_messages))
+        .require(not_yet(metrics, &joined.stamps, &joined.waited_enough, group))
+        .require(not_yet(metrics, &joined.messages, &joined.waited_enough, group_of_messages))
         .desire(not_joined(&joined.stamps, group))
         .desire(not_joined(&joined.messages, group_of_messages))
         .desire(Box::new(move || troubled.trouble()))
@@ -62,17 +62,16 @@ pub(crate) fn health(
 
 /// Waits for a group, unless Kafka refuses or has been waited for long enough: what is overdue leaves without Kafka.
 fn not_yet(
-    kafka: &watch::Receiver<Reachability>,
     metrics: &ListenerMetrics,
     joined: &Arc<AtomicBool>,
     waited_enough: &Arc<AtomicBool>,
     what: &'static str,
 ) -> Condition {
-    let (kafka, refused, waited_enough) = (kafka.clone(), metrics.refused.clone(), Arc::clone(waited_enough));
+    let (refused, waited_enough) = (metrics.refused.clone(), Arc::clone(waited_enough));
     let not_joined = not_joined(joined, what);
     Box::new(move || {
         // A refusal that ends is no reason to be of no use again.
-        if refused.get() > 0 || matches!(*kafka.borrow(), Reachability::Refusing(_)) {
+        if refused.get() > 0 {
             waited_enough.store(true, Ordering::Release);
         }
         if waited_enough.load(Ordering::Acquire) { None } else { not_joined() }
