@@ -152,12 +152,23 @@ impl IntakeLimits {
     /// How far a `created_date` may be ahead of `now`, for clients whose clock is fast.
     pub const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
+    /// Returns the stamp that members describe, made now unless they say when.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldErrors`] with every field that is wrong, or of a stamp those that are beyond the limits.
+    pub fn accept(&self, fields: StampFields<'_>) -> Result<Stamp, FieldErrors> {
+        let stamp = fields.parse(Some(self.now))?;
+        self.check(&stamp)?;
+        Ok(stamp)
+    }
+
     /// Refuses a stamp that would wait too long or is made too far ahead.
     ///
     /// # Errors
     ///
     /// [`FieldErrors`] with both fields, if both are wrong.
-    pub fn check(&self, stamp: &Stamp) -> Result<(), FieldErrors> {
+    pub(super) fn check(&self, stamp: &Stamp) -> Result<(), FieldErrors> {
         let mut errors = FieldErrors::default();
         if stamp.time_tolerance() > self.max_tolerance {
             let sentence = format!("Ensure this value is less than or equal to {}.", self.max_tolerance);

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
-use domain::stamp::{FieldErrors, IntakeLimits, MalformedJson, ObjectCid, Stamp, StampFields};
+use domain::stamp::{IntakeLimits, ObjectCid};
 use serde::Serialize;
 
 use crate::http::body::{Body, BodyLimits};
@@ -30,9 +30,12 @@ pub(super) async fn create(
         let items = body.all_stamp_fields(MAX_ITEMS)?;
         let OpenIntake { clock, intake } = opened?;
         let limits = IntakeLimits { max_tolerance, now: clock.now() };
-        let mut stamps = Vec::with_capacity(items.len());
-        let problem = |item| understand(item, limits).map(|stamp| stamps.push(stamp)).err();
-        let problems: Vec<Option<ItemProblem>> = items.into_iter().map(problem).collect();
+        let (mut stamps, mut problems) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for item in items {
+            let accepted =
+                item.map_err(ApiError::from).and_then(|fields| limits.accept(fields).map_err(ApiError::from));
+            problems.push(accepted.map(|stamp| stamps.push(stamp)).err().map(ItemProblem::from));
+        }
         Ok((intake, stamps, problems))
     };
     let ((intake, stamps, problems), share) = body.understand(&request, items).await?;
@@ -40,21 +43,6 @@ pub(super) async fn create(
     let answer = HttpResponse::Ok().json(BulkAnswer::new(problems, stored));
     // The answer may be as long as the body was.
     Ok(answer.map_body(|_, answer| hold_until_sent(answer, share)))
-}
-
-/// Makes a stamp of an item, as it would be made of a body of its own.
-fn understand(
-    item: Result<StampFields<'_>, MalformedJson>,
-    limits: IntakeLimits,
-) -> Result<Stamp, ItemProblem> {
-    let parse = |fields: StampFields<'_>| {
-        let stamp = fields.parse(Some(limits.now))?;
-        limits.check(&stamp)?;
-        Ok(stamp)
-    };
-    let of_fields = |errors: FieldErrors| ItemProblem::from(ApiError::from(errors));
-    item.map_err(|error| ItemProblem::from(ApiError::from(error)))
-        .and_then(|fields| parse(fields).map_err(of_fields))
 }
 
 /// The answer to a request with many stamps.

@@ -48,8 +48,7 @@ async fn create(
     let fields = body.stamp_fields()?;
     let OpenIntake { clock, intake } = state.intake()?;
     let limits = IntakeLimits { max_tolerance: state.max_time_tolerance, now: clock.now() };
-    let stamp = fields.parse(Some(limits.now))?;
-    limits.check(&stamp)?;
+    let stamp = limits.accept(fields)?;
     let (location, answer) = (location(stamp.object_cid()), event::encode(&stamp));
     if !intake.submit(stamp).await? {
         return Err(ApiError::Duplicate { location });

@@ -47,7 +47,7 @@ async fn assert_results(api: &Api, world: &World, answer: &Answer, cases: &[Case
     assert_eq!(api.get("/v1/stamps/tolerance%206").await.json()["time_tolerance"], 10_080);
 }
 
-// Break: let `understand` of routes/bulk.rs check no limits.
+// Break: let `accept` of domain/src/stamp/fields.rs check no limits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_is_taken_as_it_would_be_taken_alone_and_a_bad_one_spoils_itself_only() {
     let world = World::new().await;
