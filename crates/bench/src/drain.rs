@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use test_support::patience::within;
+use test_support::patience::polled;
 use test_support::{Template, TestDatabase};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::events::{Events, READING};
 use crate::figures::Sample;
 use crate::limits::{Bare, INSERT};
 use crate::rows;
-use crate::servers::checkpoint;
+use crate::servers::{checkpoint, now};
 use crate::services::{Batches, PATIENCE, Service};
 use crate::usage::Usage;
 
@@ -39,7 +39,7 @@ impl Stock {
     /// # Errors
     /// If a stamp is not stored.
     pub async fn prepare(bench: &mut Bench) -> anyhow::Result<Self> {
-        let events = publish(bench).await;
+        let events = publish(bench).await?;
         bench.prepares("storing half of the stamps");
         let database = bench.database().await;
         rows::store(bench, &database, events.seed, 2, events.count, &events.created).await?;
@@ -48,16 +48,13 @@ impl Stock {
 }
 
 /// Publishes the events of a run.
-pub async fn publish(bench: &mut Bench) -> Events {
+///
+/// # Errors
+/// If PostgreSQL does not tell the time.
+pub async fn publish(bench: &mut Bench) -> anyhow::Result<Events> {
     let (seed, count) = (bench.another_seed(), bench.options.events);
     bench.prepares(&format!("publishing {count} events"));
-    Events::publish(12, seed, count, &now(bench).await).await
-}
-
-/// Returns the server's time, as events tell it.
-pub async fn now(bench: &Bench) -> String {
-    let format = crate::servers::utc("'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'");
-    bench.database().await.query(&format!("SELECT {format}"), &[]).await[0].get(0)
+    Ok(Events::publish(12, seed, count, now().await?).await)
 }
 
 /// Measures the drain once.
@@ -151,12 +148,11 @@ pub async fn processed(listeners: &[Service], count: f64) {
         for listener in listeners {
             sum += listener.processed().await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
         sum
     };
     // Far less than the slowest machine does.
     let limit = PATIENCE + Duration::from_secs_f64(count / 1_000.0);
-    within(limit, "all is drained", processed, |sum| *sum >= count).await;
+    polled(Duration::from_millis(200), limit, "all is drained", processed, |sum| *sum >= count).await;
 }
 
 /// What a database says of its batches.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use chrono::{DateTime, SecondsFormat, Utc};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use test_support::{TestTopic, stack};
@@ -30,15 +31,16 @@ pub struct Events {
 
 impl Events {
     /// Publishes events.
-    pub async fn publish(partitions: i32, seed: u64, count: u64, created: &str) -> Self {
+    pub async fn publish(partitions: i32, seed: u64, count: u64, created: DateTime<Utc>) -> Self {
+        let created = created.to_rfc3339_opts(SecondsFormat::Micros, true);
         let topic = TestTopic::new(partitions).await;
         tokio::task::block_in_place(|| {
             for number in 0..count {
-                topic.send_stamp(&text(seed, number), TOLERANCE, created);
+                topic.send_stamp(&text(seed, number), TOLERANCE, &created);
             }
             topic.flush();
         });
-        Self { topic, seed, count, created: created.to_owned(), partitions }
+        Self { topic, seed, count, created, partitions }
     }
 
     /// Reads all events and looks at none. Returns how many came in a second, from the first one on.

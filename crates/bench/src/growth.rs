@@ -6,14 +6,14 @@ use std::time::Duration;
 use test_support::{TestDatabase, TestTopic};
 
 use crate::bench::Bench;
-use crate::drain::{self, drain, now};
+use crate::drain::{self, drain};
 use crate::events::Events;
 use crate::figures::Sample;
 use crate::intake;
 use crate::load::Span;
 use crate::pace::Pace;
 use crate::rows;
-use crate::servers::checkpoint;
+use crate::servers::{checkpoint, now};
 use crate::services::Batches;
 use crate::stats::Distribution;
 use crate::steady::Flow;
@@ -47,7 +47,7 @@ pub const STEPS: u32 =
 pub async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     stamps(bench).await?;
     {
-        let events = drain::publish(bench).await;
+        let events = drain::publish(bench).await?;
         listeners(bench, &events).await?;
         pending(bench, &events).await?;
     }
@@ -65,14 +65,14 @@ async fn stamps(bench: &mut Bench) -> anyhow::Result<()> {
         if missing > 0 {
             bench.prepares(&format!("bringing the tables to {millions} million stamps"));
             stored += missing;
-            let (seed, created) = (bench.another_seed(), now(bench).await);
-            let events = Events::publish(12, seed, missing, &created).await;
+            let (seed, created) = (bench.another_seed(), now().await?);
+            let events = Events::publish(12, seed, missing, created).await;
             drain(bench, &database, &events, GREAT, 1).await?;
         }
         database.run("VACUUM ANALYZE").await;
         let what = counted(millions * MILLION, "stamp") + " in the tables";
         intake(bench, &database, &what, &mut intakes).await?;
-        let events = drain::publish(bench).await;
+        let events = drain::publish(bench).await?;
         stored += events.count;
         let drained = drain(bench, &database, &events, MIDDLING, 1).await?;
         drains.add(bench, &format!("drain, {what}"), drained.sample());
@@ -92,8 +92,8 @@ async fn listeners(bench: &mut Bench, events: &Events) -> anyhow::Result<()> {
 async fn partitions(bench: &mut Bench) -> anyhow::Result<()> {
     let mut grown = Grown::default();
     for partitions in PARTITIONS {
-        let (seed, created) = (bench.another_seed(), now(bench).await);
-        let events = Events::publish(partitions, seed, bench.options.events, &created).await;
+        let (seed, created) = (bench.another_seed(), now().await?);
+        let events = Events::publish(partitions, seed, bench.options.events, created).await;
         let drained = drain(bench, &bench.database().await, &events, MIDDLING, 1).await?;
         grown.add(bench, &format!("drain, {}", counted(partitions as u64, "partition")), drained.sample());
     }

@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use test_support::TestDatabase;
 
 use crate::ids::text;
 use crate::requests::TOLERANCE;
+use crate::servers::now;
 use crate::stats::Distribution;
 
 /// The name of the limit of whatever writes many stamps.
@@ -52,7 +52,7 @@ impl Bare {
                  SELECT * FROM unnest($1::text[], $2::int[], $3::timestamptz[])",
             )
             .await?;
-        let created = self.now().await;
+        let created = now().await?;
         let mut took = Duration::ZERO;
         for first in numbers.clone().step_by(ROWS as usize) {
             let ids: Vec<String> =
@@ -73,7 +73,7 @@ impl Bare {
         let client = self.database.connect().await;
         let sql = "INSERT INTO bare_stamps (object_cid, time_tolerance, created_date) VALUES ($1, $2, $3)";
         let insert = client.prepare(sql).await?;
-        let (created, began, mut took) = (self.now().await, Instant::now(), Vec::new());
+        let (created, began, mut took) = (now().await?, Instant::now(), Vec::new());
         for number in 0.. {
             let id = text(seed, number);
             let asked = Instant::now();
@@ -84,10 +84,6 @@ impl Bare {
             took.push(asked.elapsed().as_secs_f64() * 1e3);
         }
         Ok(Distribution::of(took))
-    }
-
-    async fn now(&self) -> DateTime<Utc> {
-        self.database.query("SELECT clock_timestamp()", &[]).await[0].get(0)
     }
 }
 

@@ -38,7 +38,7 @@ async fn parts(bench: &mut Bench) -> anyhow::Result<()> {
     let parts = bench.options.each_round();
     let stock = if parts.contains(&Part::Drain) { Some(Stock::prepare(bench).await?) } else { None };
     let needs_events = stock.is_none() && parts.contains(&Part::Lateness);
-    let lone = if needs_events { Some(drain::publish(bench).await) } else { None };
+    let lone = if needs_events { Some(drain::publish(bench).await?) } else { None };
     let events: Option<&Events> = stock.as_ref().map(|stock| &stock.events).or(lone.as_ref());
     if stock.is_none() {
         intake::warm_up(bench).await?;

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use test_support::stack::workspace;
 use test_support::{TestDatabase, stack};
@@ -100,19 +101,20 @@ impl Servers {
                    WHERE source = 'command line' OR sourcefile LIKE '%postgresql.auto.conf' ORDER BY 1";
         let own: Vec<String> = admin.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect();
         let version: String = admin.query_one("SHOW server_version", &[]).await?.get(0);
-        let at: String =
-            admin.query_one(&format!("SELECT {}", utc("'YYYY-MM-DD\"T\"HH24MISS\"Z\"'")), &[]).await?.get(0);
         Ok(json!({
-            "at": at,
+            "at": now().await?.format("%Y-%m-%dT%H%M%SZ").to_string(),
             "machine": machine(),
             "postgres": {"version": version, "settings": settings, "not_default": own},
         }))
     }
 }
 
-/// Returns an expression for the server's time as text.
-pub fn utc(format: &str) -> String {
-    format!("to_char(clock_timestamp() AT TIME ZONE 'UTC', {format})")
+/// Returns PostgreSQL's time.
+///
+/// # Errors
+/// If PostgreSQL does not answer.
+pub async fn now() -> anyhow::Result<DateTime<Utc>> {
+    Ok(admin().await?.query_one("SELECT clock_timestamp()", &[]).await?.get(0))
 }
 
 /// Has what was written so far written to its place, so that it is no part of what is measured next.

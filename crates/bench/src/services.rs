@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::process::Process;
+use e2e::world::metric;
 use test_support::patience::within;
 use test_support::{Template, TestDatabase, stack};
 
@@ -191,22 +192,5 @@ impl Drop for Service {
         for line in complaints.take(COMPLAINTS) {
             eprintln!("    {line}");
         }
-    }
-}
-
-fn metric(text: &str, name: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_found_by_its_whole_name() {
-        let text =
-            "# HELP a_total x\na_total{result=\"dead\"} 1\na_total{result=\"processed\"} 25\na_totals 3\n";
-        assert_eq!(metric(text, r#"a_total{result="processed"}"#), Some(25.0));
-        assert_eq!(metric(text, "a_total"), None);
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use test_support::patience::within;
+use test_support::patience::{polled, within};
 use test_support::{Role, TestDatabase, TestTopic, eventually, stack};
 
 use crate::process::Process;
 
 /// How long a load may take until all of it is processed, published and read.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How far apart looks into the topic are.
+/// How far apart looks into the topic are: each is a client of its own.
 const LOOKS: Duration = Duration::from_millis(200);
 
 /// A database, a topic and a group of a test's own.
@@ -100,11 +100,10 @@ impl World {
         (listener, url)
     }
 
-    /// Returns the value of a metric without labels.
+    /// Returns the value of a metric, its labels included in the name.
     pub async fn metric(&self, url: &str, name: &str) -> Option<f64> {
         let (_, text) = self.get(url, "/metrics").await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok())
+        metric(&text, name)
     }
 
     /// Waits until a service is ready.
@@ -193,12 +192,10 @@ impl World {
     /// A stamp that left by the table may leave before its event is published.
     pub async fn every_event_is_published(&self, count: usize) {
         let published = || async {
-            // Each look is a client of its own.
-            tokio::time::sleep(LOOKS).await;
             let keys = self.topic.read().into_iter().map(|record| record.key);
             keys.collect::<BTreeSet<_>>().len()
         };
-        within(LIMIT, "every event is published", published, |seen| *seen == count).await;
+        polled(LOOKS, LIMIT, "every event is published", published, |seen| *seen == count).await;
         let waiting = || self.database.number("SELECT count(*) FROM left_events WHERE published_at IS NULL");
         eventually("it is noted", waiting, |left| *left == 0).await;
     }
@@ -207,10 +204,25 @@ impl World {
     /// are processed may have left by the table.
     pub async fn every_event_is_read(&self, count: usize) {
         self.every_event_is_published(count).await;
-        let read = || async {
-            tokio::time::sleep(LOOKS).await;
-            (self.topic.committed(self.group()), self.topic.read().len() as i64)
-        };
-        within(LIMIT, "every event is read", read, |(committed, records)| committed == records).await;
+        let read = || async { (self.topic.committed(self.group()), self.topic.read().len() as i64) };
+        polled(LOOKS, LIMIT, "every event is read", read, |(committed, records)| committed == records).await;
+    }
+}
+
+/// Returns the value of a metric in a text of metrics, its labels included in the name.
+pub fn metric(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let text =
+            "# HELP a_total x\na_total{result=\"dead\"} 1\na_total{result=\"processed\"} 25\na_totals 3\n";
+        assert_eq!(metric(text, r#"a_total{result="processed"}"#), Some(25.0));
+        assert_eq!(metric(text, "a_total"), None);
     }
 }

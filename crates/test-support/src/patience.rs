@@ -18,6 +18,21 @@ where
 pub async fn within<T, F>(
     limit: Duration,
     what: &str,
+    ask: impl FnMut() -> F,
+    accept: impl Fn(&T) -> bool,
+) -> T
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    polled(Duration::from_millis(20), limit, what, ask, accept).await
+}
+
+/// Asks again and again as [`within`] does, with a pause between two questions that is as long as asking is dear.
+pub async fn polled<T, F>(
+    pause: Duration,
+    limit: Duration,
+    what: &str,
     mut ask: impl FnMut() -> F,
     accept: impl Fn(&T) -> bool,
 ) -> T
@@ -32,6 +47,6 @@ where
             return answer;
         }
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}; the last answer was {answer:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
     }
 }
