@@ -35,7 +35,8 @@ fn a_million_waiting_messages_fit_in_150_megabytes() {
             start + TimeDelta::microseconds(offset),
         )
         .expect("a valid due time");
-        set.insert(PendingStamp { stamp, position: Position { partition: 0, lap: 1, offset } }, |_| true);
+        let position = Position { partition: 0, lap: 1, offset };
+        set.insert(PendingStamp { stamp, position, has_row: false }, |_| true);
     }
     let used = resident_bytes() - before;
     println!("{MESSAGES} waiting messages take {used} bytes");

@@ -17,7 +17,8 @@ pub async fn lateness(world: &World) -> String {
 
 /// Returns how many stamps more are in batches than there are.
 pub async fn twice(world: &World) -> i64 {
-    let sql = "SELECT (SELECT coalesce(sum(size), 0)::bigint FROM batches) - count(DISTINCT stamp_id) FROM processed_stamps";
+    let sql = "SELECT (SELECT coalesce(sum(size), 0)::bigint FROM batches) - count(DISTINCT object_cid)
+               FROM stamp_states WHERE state = 'processed'";
     world.database.number(sql).await
 }
 

@@ -173,7 +173,7 @@ impl World {
 
     /// Asserts that every stamp is processed, in exactly one batch of up to `max`, and the batches say what they hold.
     pub async fn every_stamp_is_in_one_batch_of(&self, count: i64, max: i32) {
-        let processed = "SELECT count(*) FROM processed_stamps";
+        let processed = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
         let seen = || self.database.number(processed);
         within(LIMIT, "stamps are processed", seen, |seen| *seen >= count).await;
         assert_eq!(self.database.number(processed).await, count);
@@ -182,7 +182,7 @@ impl World {
         assert_eq!(self.database.number("SELECT coalesce(sum(size), 0)::bigint FROM batches").await, count);
         let wrong = format!(
             "SELECT count(*) FROM batches b WHERE size > {max}
-                OR size <> (SELECT count(*) FROM processed_stamps p WHERE p.batch_id = b.id)"
+                OR size <> (SELECT count(*) FROM stamp_states p WHERE p.batch_id = b.id)"
         );
         assert_eq!(self.database.number(&wrong).await, 0);
     }

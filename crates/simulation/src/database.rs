@@ -185,7 +185,7 @@ impl Database {
             match around.log.record(*serial).what {
                 What::Replay(id) => {
                     let stamp = around.stamps[usize::from(id)].clone().expect("a stamp that was appended");
-                    screened.stamps.push(PendingStamp { stamp, position: *position });
+                    screened.stamps.push(PendingStamp { stamp, position: *position, has_row: false });
                 }
                 What::Garbage | What::Stamp(_) => {
                     self.garbage.insert(*serial);
@@ -193,9 +193,14 @@ impl Database {
                 }
             }
         }
-        let is_processed = |waiting: &&PendingStamp| self.processed.contains_key(&id_of(&waiting.stamp));
-        let id = |waiting: &PendingStamp| waiting.stamp.object_cid().as_str().to_owned();
-        screened.processed = screened.stamps.iter().filter(is_processed).map(id).collect();
+        let (processed, mut stamps): (Vec<_>, Vec<_>) = std::mem::take(&mut screened.stamps)
+            .into_iter()
+            .partition(|waiting| self.processed.contains_key(&id_of(&waiting.stamp)));
+        for waiting in &mut stamps {
+            waiting.has_row = self.pending.rows.contains_key(&id_of(&waiting.stamp));
+        }
+        screened.stamps = stamps;
+        screened.repeats = processed.into_iter().map(|waiting| waiting.position).collect();
         screened
     }
 

@@ -127,11 +127,9 @@ fn copy(screening: &Screening<u32>) -> Screening<u32> {
 pub(crate) fn describe(event: &Event<u32>) -> String {
     match event {
         Event::Screened(screened) => {
-            let mut processed: Vec<&String> = screened.processed.iter().collect();
-            processed.sort();
             let stamps: Vec<&str> =
                 screened.stamps.iter().map(|waiting| waiting.stamp.object_cid().as_str()).collect();
-            format!("Screened {stamps:?}, processed {processed:?}, finished {:?}", screened.finished)
+            format!("Screened {stamps:?}, repeats {:?}, finished {:?}", screened.repeats, screened.finished)
         }
         event => format!("{event:?}"),
     }

@@ -99,6 +99,11 @@ impl DatabaseError {
         self.state() == Some("25006")
     }
 
+    /// Tells whether there is a row already where each may occur once.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.state() == Some("23505")
+    }
+
     /// Tells whether the server knows no table of that name.
     pub(crate) fn is_missing_table(&self) -> bool {
         self.state() == Some("42P01")

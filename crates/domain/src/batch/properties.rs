@@ -159,7 +159,7 @@ fn stamp(id: &str, tolerance: i32, created: DateTime<Utc>) -> Stamp {
 }
 
 fn at(stamp: Stamp, offset: i64) -> PendingStamp {
-    PendingStamp { stamp, position: Position { partition: 0, lap: 1, offset } }
+    PendingStamp { stamp, position: Position { partition: 0, lap: 1, offset }, has_row: false }
 }
 
 proptest! {

@@ -329,7 +329,7 @@ impl Run {
     /// If a guarantee was broken.
     async fn report(&mut self, count: usize) -> anyhow::Result<()> {
         let database = &self.world.database;
-        let processed = || database.number("SELECT count(*) FROM processed_stamps");
+        let processed = || database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'");
         within(Duration::from_secs(120), "stamps are processed", processed, |seen| *seen >= count as i64)
             .await;
         self.world.every_event_is_published(count).await;

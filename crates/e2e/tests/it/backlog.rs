@@ -20,7 +20,7 @@ async fn a_backlog_is_fetched_about_once_however_slowly_it_is_processed() {
         .run(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN PERFORM pg_sleep((SELECT count(*) FROM new) / 5000.0); RETURN NULL; END $$;
-             CREATE TRIGGER slow AFTER INSERT ON processed_stamps REFERENCING NEW TABLE AS new
+             CREATE TRIGGER slow AFTER INSERT ON stamps REFERENCING NEW TABLE AS new
                  FOR EACH STATEMENT EXECUTE FUNCTION slow()",
         )
         .await;
@@ -34,7 +34,7 @@ async fn a_backlog_is_fetched_about_once_however_slowly_it_is_processed() {
     world.topic.flush();
     let servers = kafka.bootstrap_servers();
     let _listener = world.listener(&[("KAFKA_BOOTSTRAP_SERVERS", &servers)]).await;
-    let processed = "SELECT count(*) FROM processed_stamps";
+    let processed = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
     let limit = Duration::from_mins(2);
     within(limit, "all are processed", || world.database.number(processed), |count| *count == EVENTS).await;
     let times = kafka.received() as f64 / size as f64;

@@ -11,7 +11,7 @@ use e2e::world::World;
 use crate::messages::{SECRET, USER, token};
 
 const HOUR: i64 = 3_600;
-const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
+const PROCESSED: &str = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
 
 /// When the second half falls due, in tenths of a second after the first half: longer than a session.
 const PAUSE: i64 = 140;

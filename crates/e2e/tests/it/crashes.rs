@@ -15,7 +15,7 @@ async fn a_listener_that_is_killed_while_it_works_leaves_every_stamp_in_one_batc
     (0..EVENTS).for_each(|id| world.topic.send_stamp(&format!("cid-{id}"), 10, now));
     world.topic.flush();
     let listener = world.start("queue-listener", &[]);
-    let some = "SELECT count(*) FROM processed_stamps";
+    let some = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
     eventually("it is at work", || world.database.number(some), |count| *count > 0).await;
     listener.signal("KILL");
     let _again = world.listener(&[]).await;

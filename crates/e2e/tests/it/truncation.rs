@@ -33,7 +33,7 @@ async fn a_stamp_that_waits_below_the_point_where_a_log_was_cut_is_processed_whe
         world.topic.send_stamp_to(0, &format!("early-{number}"), 0, DUE);
     }
     world.topic.flush();
-    let processed = "SELECT count(*) FROM processed_stamps";
+    let processed = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
     eventually("what is due is processed", || world.database.number(processed), |count| *count == 20).await;
     assert_eq!(world.topic.committed(world.group()), 0, "the first record waits");
 

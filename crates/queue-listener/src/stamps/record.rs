@@ -72,7 +72,7 @@ impl Decoded {
     /// Sorts a record by what becomes of it: a stamp waits, and a dead letter is stored.
     pub(crate) fn sort(self, position: Position) -> Result<PendingStamp, Box<DeadLetter>> {
         match self {
-            Self::Stamp(stamp) => Ok(PendingStamp { stamp, position }),
+            Self::Stamp(stamp) => Ok(PendingStamp { stamp, position, has_row: false }),
             Self::Dead(letter) => Err(letter),
         }
     }

@@ -1,14 +1,13 @@
 //! What the database says to a chunk before its stamps are admitted: dead letters are stored, replays settled, distant
 //! stamps put into the table, and stamps found that are processed already.
 
-use std::collections::HashSet;
-
 use domain::batch::assignment::Position;
 use domain::batch::heart::{Distant, Screened, Screening};
 use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter};
 use store::dead_letters::tell_of;
-use store::stamps::{distant, processing};
+use store::stamps::distant;
+use store::stamps::processing::{self, Standing};
 
 use crate::stamps::record::Other;
 use crate::stamps::writer::{Attempt, Failed, Writer};
@@ -37,29 +36,37 @@ struct Sorted {
 /// # Errors
 /// The screening, to be done again, and the step that failed.
 pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> ScreeningResult {
-    let (sorted, processed) = match ask(writer, &screening).await {
+    let (sorted, standings) = match ask(writer, &screening).await {
         Ok(answers) => answers,
         Err(failed) => return Err((screening, failed)),
     };
-    let Screening { ends, mut stamps, distant, .. } = screening;
-    stamps.extend(sorted.stamps);
+    let Screening { ends, stamps, distant, .. } = screening;
     let (dead, mut finished) = (sorted.buried.len(), sorted.buried);
     finished.extend(distant.iter().map(|distant| distant.waiting.position));
-    Ok(ScreenedChunk { screened: Screened { ends, stamps, processed, finished }, dead })
+    let mut screened = Screened { ends, finished, ..Screened::default() };
+    for (mut waiting, standing) in stamps.into_iter().chain(sorted.stamps).zip(standings) {
+        if standing == Standing::Processed {
+            screened.repeats.push(waiting.position);
+            continue;
+        }
+        waiting.has_row = standing == Standing::Pending;
+        screened.stamps.push(waiting);
+    }
+    Ok(ScreenedChunk { screened, dead })
 }
 
 /// What screening a chunk once has come to.
 pub(crate) type ScreeningResult = Result<ScreenedChunk, (Screening<Other>, Failed)>;
 
-async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, HashSet<String>), Failed> {
+async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, Vec<Standing>), Failed> {
     let sorted = settle(writer, screening).await?;
     let stamps = screening.stamps.iter().chain(&sorted.stamps);
     let ids: Vec<&str> = stamps.map(|waiting| waiting.stamp.object_cid().as_str()).collect();
-    let (processed, stored) =
+    let (standings, stored) =
         tokio::join!(look_up(writer, &ids), store(writer, &sorted.letters, &screening.distant));
     stored?;
-    let processed = processed?;
-    Ok((sorted, processed))
+    let standings = standings?;
+    Ok((sorted, standings))
 }
 
 /// Finds out which records repeat dead letters, settles those replays, and sorts everything by what becomes of it.
@@ -100,11 +107,11 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
     Ok(sorted)
 }
 
-async fn look_up(writer: &Writer, ids: &[&str]) -> Result<HashSet<String>, Failed> {
+async fn look_up(writer: &Writer, ids: &[&str]) -> Result<Vec<Standing>, Failed> {
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Vec::new());
     }
-    let found = processing::processed_among(&writer.database, ids).await;
+    let found = processing::standings(&writer.database, ids).await;
     found.map_err(Failed::during(Attempt::LookUp))
 }
 

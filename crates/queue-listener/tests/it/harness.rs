@@ -116,8 +116,8 @@ impl World {
 
     /// Returns all batches, oldest first: trigger, size as stored, members counted.
     pub(crate) async fn batches(&self) -> Vec<(String, i32, i64)> {
-        let sql = "SELECT b.trigger, b.size, count(p.stamp_id)
-                   FROM batches b LEFT JOIN processed_stamps p ON p.batch_id = b.id
+        let sql = "SELECT b.trigger, b.size, count(p.object_cid)
+                   FROM batches b LEFT JOIN stamp_states p ON p.batch_id = b.id
                    GROUP BY b.id ORDER BY b.id";
         let rows = self.database.query(sql, &[]).await;
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
@@ -136,7 +136,7 @@ impl World {
     }
 }
 
-const PROCESSED: &str = "SELECT count(*) FROM processed_stamps";
+const PROCESSED: &str = "SELECT count(*) FROM stamp_states WHERE state = 'processed'";
 
 impl Listener {
     /// Stops the listener as SIGTERM does.

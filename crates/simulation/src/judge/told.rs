@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::batch::assignment::Assignment;
+use domain::batch::assignment::{Assignment, Position};
 use domain::batch::heart::{Event, Failure, Screened};
 
 use super::facts::Facts;
@@ -168,21 +168,27 @@ impl Holdings {
     fn screened(&mut self, screened: &Screened, facts: &Facts<'_>, met: &mut Meetings) {
         (self.is_screening, self.is_asked_again) = (false, false);
         let mut asked = std::mem::take(&mut self.asked);
+        let is_at = |asked: &Asked, position: Position| {
+            let record = facts.log.record(asked.serial);
+            (record.partition, record.offset) == (position.partition, position.offset)
+        };
+        for repeat in &screened.repeats {
+            let Some(index) = asked.iter().position(|asked| is_at(asked, *repeat)) else { continue };
+            if self.is_live(asked.remove(index).assignment) {
+                met.count(Meeting::ProcessedAtScreening);
+            }
+        }
         for waiting in &screened.stamps {
             let id = id_of(&waiting.stamp);
             let is_it = |asked: &Asked| {
-                let record = facts.log.record(asked.serial);
-                (record.partition, record.offset) == (waiting.position.partition, waiting.position.offset)
-                    && record.id() == Some(id)
+                is_at(asked, waiting.position) && facts.log.record(asked.serial).id() == Some(id)
             };
             let Some(index) = asked.iter().position(is_it) else { continue };
             let Asked { serial, assignment } = asked.remove(index);
             if !self.is_live(assignment) {
                 continue;
             }
-            if screened.processed.contains(waiting.stamp.object_cid().as_str()) {
-                met.count(Meeting::ProcessedAtScreening);
-            } else if facts.is_distant(id) {
+            if facts.is_distant(id) {
                 met.count(Meeting::DistantReplay);
                 // The stamp is asked about once more, and stored.
                 self.asked.push(Asked { serial, assignment });

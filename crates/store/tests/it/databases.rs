@@ -114,7 +114,7 @@ async fn tables_that_change_underneath_are_read_on() {
         work(&pool, change).await;
         database.run(change).await;
         assert_eq!(batches::find(&pool, 1, 10).await.expect("read"), None, "{change}");
-        processing::processed_among(&pool, &["a"]).await.expect("read");
+        processing::standings(&pool, &["a"]).await.expect("read");
     }
     assert_eq!(pool.trouble(), None);
 }

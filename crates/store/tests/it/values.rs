@@ -35,7 +35,7 @@ pub(crate) fn batches<'a>(
     size: usize,
     triggers: &[Trigger],
 ) -> Vec<Batch> {
-    let member = |(offset, id)| Member { stamp: stamp(id), partition: 0, offset };
+    let member = |(offset, id)| Member { stamp: stamp(id), partition: 0, offset, has_row: false };
     let members: Vec<Member> = (0..).zip(ids).map(member).collect();
     let batch =
         |(trigger, members): (&Trigger, &[Member])| Batch { trigger: *trigger, members: members.to_vec() };

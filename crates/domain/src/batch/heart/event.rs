@@ -1,6 +1,5 @@
 //! What goes into the heart and what comes out of it.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -87,10 +86,10 @@ impl<X> Screening<X> {
 pub struct Screened {
     /// The ends of the screening.
     pub ends: Vec<Assignment>,
-    /// The stamps of the screening, and the replays that have turned out to be stamps.
+    /// Those stamps of the screening that are not processed, and the replays that have turned out to be such stamps.
     pub stamps: Vec<PendingStamp>,
-    /// Ids of the stamps that are processed.
-    pub processed: HashSet<String>,
+    /// The places of events that repeat a processed stamp.
+    pub repeats: Vec<Position>,
     /// The places that need nothing more: dead letters and distant stamps that are stored now.
     pub finished: Vec<Position>,
 }
@@ -153,6 +152,8 @@ pub struct Member {
     pub partition: i32,
     /// Offset of the stamp's record.
     pub offset: i64,
+    /// Whether the database had the stamp's row when it was asked.
+    pub has_row: bool,
 }
 
 /// Stamps that leave together.

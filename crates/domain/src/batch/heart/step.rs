@@ -102,7 +102,7 @@ impl<X> Heart<X> {
             let Some(position) = self.ledgers.receive(assignment, offset) else { continue };
             match content {
                 Content::Stamp(stamp) => {
-                    let waiting = PendingStamp { stamp, position };
+                    let waiting = PendingStamp { stamp, position, has_row: false };
                     if self.pending.contains(waiting.stamp.object_cid()) {
                         self.admit(waiting, commands);
                     } else if self.is_distant(now, &waiting) {
@@ -131,20 +131,23 @@ impl<X> Heart<X> {
     }
 
     fn on_screened(&mut self, now: Moment, screened: Screened, commands: &mut Vec<Command<X>>) {
-        let Screened { ends, stamps, processed, finished } = screened;
+        let Screened { ends, stamps, repeats, finished } = screened;
         self.screen = Screen::Idle;
         self.screen_retry.succeed();
         for position in finished {
             self.ledgers.complete(position);
+        }
+        for position in repeats {
+            if !self.ledgers.has_ended(position) {
+                self.finish_duplicate(position, commands);
+            }
         }
         let mut distant = Vec::new();
         for waiting in stamps {
             if self.ledgers.has_ended(waiting.position) {
                 continue;
             }
-            if processed.contains(waiting.stamp.object_cid().as_str()) {
-                self.finish_duplicate(waiting.position, commands);
-            } else if self.is_distant(now, &waiting) {
+            if self.is_distant(now, &waiting) {
                 // A replay has turned out to be one.
                 distant.push(Distant { waiting, timestamp: -1 });
             } else {

@@ -212,7 +212,7 @@ impl<X> Heart<X> {
     }
 
     fn member(&self, ticket: Ticket) -> Member {
-        let PendingStamp { stamp, position } = self.pending.get(ticket);
-        Member { stamp, partition: position.partition, offset: position.offset }
+        let PendingStamp { stamp, position, has_row } = self.pending.get(ticket);
+        Member { stamp, partition: position.partition, offset: position.offset, has_row }
     }
 }

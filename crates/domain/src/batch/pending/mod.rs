@@ -25,6 +25,8 @@ pub struct PendingStamp {
     pub stamp: Stamp,
     /// Where the event of the stamp was read.
     pub position: Position,
+    /// Whether the database had the stamp's row when it was asked; the stamp of another producer has none.
+    pub has_row: bool,
 }
 
 /// Names a stamp that was taken for processing.
@@ -73,7 +75,7 @@ impl Default for PendingSet {
 impl PendingSet {
     /// Offers a stamp, in O(log n). `is_charged` tells whether a committed offset still waits for a position.
     pub fn insert(&mut self, pending: PendingStamp, is_charged: impl Fn(Position) -> bool) -> Admission {
-        let PendingStamp { stamp, position } = pending;
+        let PendingStamp { stamp, position, has_row } = pending;
         if let Some(slot) = self.slot_of(stamp.object_cid()) {
             let known = &mut self.slots[slot as usize];
             if is_charged(known.position()) {
@@ -95,6 +97,7 @@ impl PendingSet {
             later: NONE,
             taken: false,
             doubtful: false,
+            has_row,
         }) as u32;
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_id
@@ -170,6 +173,7 @@ impl PendingSet {
             stamp: Stamp::new(slot.object_cid.clone(), slot.time_tolerance, created_date)
                 .expect("these parts were a stamp before"),
             position: slot.position(),
+            has_row: slot.has_row,
         }
     }
 
@@ -290,6 +294,7 @@ mod tests {
             )
             .expect("a valid due time"),
             position: Position { partition: 0, lap: 1, offset },
+            has_row: false,
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) struct Slot {
     pub(super) later: u32,
     pub(super) taken: bool,
     pub(super) doubtful: bool,
+    pub(super) has_row: bool,
 }
 
 impl Slot {

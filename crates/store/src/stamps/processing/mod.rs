@@ -4,16 +4,16 @@
 //! Nothing else deletes pending rows, and nothing else writes batches and their members.
 
 pub mod overdue;
+mod write;
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 
+use self::write::BatchWrite;
 use crate::clock::ClockSample;
-use crate::connection::{Parameter, Session};
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -42,6 +42,10 @@ impl Processed {
         self.batches.extend(further.batches);
         self.clock = further.clock.or(self.clock);
     }
+
+    fn is_complete(&self) -> bool {
+        !self.won.contains(&None)
+    }
 }
 
 /// A batch that the database has committed.
@@ -55,23 +59,46 @@ pub struct MadeBatch {
     pub size: usize,
 }
 
-const PROCESSED_AMONG: &str = "
-    SELECT s.object_cid
-    FROM unnest($1::text[]) AS i (object_cid)
-    JOIN stamps s ON s.object_cid = i.object_cid
-    JOIN processed_stamps p ON p.stamp_id = s.id";
+/// What the database knows of a stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There is no row of the stamp.
+    Unknown,
+    /// The stamp has its row and is in no batch.
+    Pending,
+    /// The stamp is in a batch.
+    Processed,
+}
 
-/// Returns which of the ids are those of processed stamps.
+const STANDINGS: &str = "
+    SELECT array_agg(i.ordinal), array_agg(found.is_processed)
+    FROM unnest($1::text[]) WITH ORDINALITY AS i (object_cid, ordinal)
+    CROSS JOIN LATERAL (
+        SELECT s.batch_id IS NOT NULL
+            OR EXISTS (SELECT FROM processed_stamps p WHERE p.stamp_id = s.id) AS is_processed
+        FROM stamps s WHERE s.object_cid = i.object_cid
+        -- No join is made of this, which might read a whole index.
+        OFFSET 0
+    ) AS found";
+
+/// Returns what the database knows of the stamps with these ids, by position.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn processed_among(database: &Database, ids: &[&str]) -> Result<HashSet<String>, DatabaseError> {
+pub async fn standings(database: &Database, ids: &[&str]) -> Result<Vec<Standing>, DatabaseError> {
     let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
-                let rows = session.query(PROCESSED_AMONG, &[&ids]).await?;
-                rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+                let row = session.query_one(STANDINGS, &[&ids]).await?;
+                let mut standings = vec![Standing::Unknown; ids.len()];
+                let (known, processed): (Option<Vec<i64>>, Option<Vec<bool>>) =
+                    (row.try_get(0)?, row.try_get(1)?);
+                for (ordinal, processed) in known.into_iter().flatten().zip(processed.into_iter().flatten()) {
+                    standings[ordinal as usize - 1] =
+                        if processed { Standing::Processed } else { Standing::Pending };
+                }
+                Ok(standings)
             })
         })
         .await
@@ -86,8 +113,8 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
     database
         .on_every_connection(LIMIT, |session| {
             Box::pin(async move {
-                MemberColumns::of(&[], "", "").process(session).await?;
-                session.query(PROCESSED_AMONG, &[&Vec::<&str>::new()]).await?;
+                BatchWrite::of(&[], "", "").process(session).await?;
+                session.query(STANDINGS, &[&Vec::<&str>::new()]).await?;
                 Ok(())
             })
         })
@@ -96,7 +123,8 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
 
 /// Processes batches in one transaction. Each `object_cid` may occur once among the members.
 ///
-/// A stamp is won by whoever deletes its pending row or, for an event of another producer, inserts the stamp.
+/// A stamp is won by whoever deletes its pending row or, for an event of another producer, inserts the stamp. Which of
+/// the two is tried follows from [`Member::has_row`]; where a row has come since, the other one is tried too.
 /// Only winners become members of batches; a batch without a winner is not made. So a redelivered event, a
 /// replica that was thought dead or an offset that was reset wins nothing.
 ///
@@ -116,17 +144,18 @@ pub async fn process(
     topic: &str,
     after_lost_answer: bool,
 ) -> Result<Processed, DatabaseError> {
-    let columns = MemberColumns::of(batches, listener, topic);
+    let mut write = BatchWrite::of(batches, listener, topic);
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
-                let mut processed = columns.process(session).await?;
-                if processed.won.contains(&None) && columns.are_pending(session, &processed).await? {
-                    // A row was committed while this statement waited for it, too late to be seen. Now it is.
-                    processed.add(columns.process(session).await?);
+                let mut processed = write.process(session).await?;
+                if !processed.is_complete() && write.are_pending(session, &processed).await? {
+                    // A row was committed after it had been looked for, or while this statement waited for it.
+                    write.suppose_rows();
+                    processed.add(write.process(session).await?);
                 }
-                if after_lost_answer && processed.won.contains(&None) {
-                    columns.recover(session, &mut processed).await?;
+                if after_lost_answer && !processed.is_complete() {
+                    write.recover(session, &mut processed).await?;
                 }
                 Ok(processed)
             })
@@ -145,180 +174,45 @@ pub async fn probe(
     topic: &str,
 ) -> Result<(), DatabaseError> {
     let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
-    let columns = MemberColumns::of(&[batch], listener, topic);
+    let write = BatchWrite::of(&[batch], listener, topic);
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
                 session.take_back();
-                columns.process(session).await.map(drop)
+                write.process(session).await.map(drop)
             })
         })
         .await
 }
 
-/// The parameters of the statements that process batches, column by column.
-struct MemberColumns {
-    ids: Vec<String>,
-    tolerances: Vec<i32>,
-    dates: Vec<DateTime<Utc>>,
-    partitions: Vec<i32>,
-    offsets: Vec<i64>,
-    batches: Vec<i32>,
-    triggers: Vec<Trigger>,
-    listener: String,
-    topic: String,
-}
-
-impl MemberColumns {
-    fn of(batches: &[Batch], listener: &str, topic: &str) -> Self {
-        let members: Vec<&Member> = batches.iter().flat_map(|batch| &batch.members).collect();
-        let index = |(index, batch): (usize, &Batch)| std::iter::repeat_n(index as i32, batch.members.len());
-        Self {
-            ids: members.iter().map(|member| member.stamp.object_cid().as_str().to_owned()).collect(),
-            tolerances: members.iter().map(|member| member.stamp.time_tolerance().minutes()).collect(),
-            dates: members.iter().map(|member| member.stamp.created_date()).collect(),
-            partitions: members.iter().map(|member| member.partition).collect(),
-            offsets: members.iter().map(|member| member.offset).collect(),
-            batches: batches.iter().enumerate().flat_map(index).collect(),
-            triggers: batches.iter().map(|batch| batch.trigger).collect(),
-            listener: listener.to_owned(),
-            topic: topic.to_owned(),
-        }
-    }
-
-    async fn process(&self, session: &Session) -> Result<Processed, DatabaseError> {
-        let Self { ids, tolerances, dates, partitions, offsets, batches, triggers, listener, topic } = self;
-        let names: Vec<&str> = triggers.iter().map(|trigger| trigger.as_str()).collect();
-        let sent = Instant::now();
-        let parameters: [&dyn Parameter; 9] =
-            [ids, tolerances, dates, partitions, offsets, batches, &names, listener, topic];
-        let row = session.query_one(&statement(), &parameters).await?;
-        let received = Instant::now();
-        let (ordinals, indexes): (Vec<i64>, Vec<i32>) = (row.try_get(0)?, row.try_get(1)?);
-        let (numbers, sizes): (Vec<i64>, Vec<i32>) = (row.try_get(2)?, row.try_get(3)?);
-        let processed_at: Option<DateTime<Utc>> = row.try_get(4)?;
-        let mut won = vec![None; ids.len()];
-        for ordinal in ordinals {
-            won[ordinal as usize - 1] = processed_at;
-        }
-        let made = |((index, id), size): ((i32, i64), i32)| MadeBatch {
-            id,
-            trigger: triggers[index as usize],
-            size: size as usize,
-        };
-        let batches = indexes.into_iter().zip(numbers).zip(sizes).map(made).collect();
-        Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
-    }
-
-    /// Tells whether any stamp that was not won is still to be had.
-    async fn are_pending(&self, session: &Session, processed: &Processed) -> Result<bool, DatabaseError> {
-        const SQL: &str = "
-            SELECT EXISTS (
-                SELECT FROM unnest($1::text[]) AS i (object_cid)
-                JOIN stamps s ON s.object_cid = i.object_cid
-                JOIN pending_stamps p ON p.stamp_id = s.id)";
-        let lost = self.ids.iter().zip(&processed.won).filter(|(_, won)| won.is_none());
-        let lost: Vec<&str> = lost.map(|(id, _)| id.as_str()).collect();
-        Ok(session.query_one(SQL, &[&lost]).await?.try_get(0)?)
-    }
-
-    /// Finds what an earlier try has processed, whose answer was lost.
-    async fn recover(&self, session: &Session, processed: &mut Processed) -> Result<(), DatabaseError> {
-        const SQL: &str = "
-            SELECT i.ordinal, b.processed_at, b.id, i.batch, b.size
-            FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int4[]) WITH ORDINALITY
-                AS i (object_cid, kafka_partition, kafka_offset, batch, ordinal)
-            JOIN stamps s ON s.object_cid = i.object_cid
-            JOIN processed_stamps p ON p.stamp_id = s.id
-                AND p.kafka_partition = i.kafka_partition AND p.kafka_offset = i.kafka_offset
-            JOIN batches b ON b.id = p.batch_id AND b.listener = $5 AND b.topic = $6
-            ORDER BY b.id";
-        let Self { ids, partitions, offsets, batches, listener, topic, triggers, .. } = self;
-        let parameters: [&dyn Parameter; 6] = [ids, partitions, offsets, batches, listener, topic];
-        for row in session.query(SQL, &parameters).await? {
-            let won = &mut processed.won[row.try_get::<_, i64>(0)? as usize - 1];
-            if won.is_some() {
-                continue;
-            }
-            *won = row.try_get(1)?;
-            let (id, index, size): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-            let trigger = triggers[index as usize];
-            // In order of the batches, so the members of one come together.
-            if processed.batches.last().is_none_or(|last| last.id != id) {
-                processed.batches.push(MadeBatch { id, trigger, size: size as usize });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Returns the part of a statement that makes batches of what the part `won` has won: rows of `stamp_id`, `batch`,
-/// `time_tolerance`, `created_date`, `kafka_topic`, `kafka_partition` and `kafka_offset`, the last three null where they
-/// are not known. Each batch has the number of its rows under `batch`; `numbered` tells its `id` and `size`, and
-/// `batched` when it was made.
-fn make(trigger: &str, listener: &str, topic: &str) -> String {
+/// Returns the part of a statement that makes batches of what the part `won` has won: a row for each stamp, with the id of
+/// its batch as `batch_id`. The part `numbered` names the batches that there may be: `batch`, `trigger` and `id`. What
+/// comes of them is told by `sized`, with a `size` for each that is made, and by `batched`, when they were made.
+fn make(listener: &str, topic: &str) -> String {
     format!(
         "sized AS MATERIALIZED (
-            SELECT batch, count(*)::int4 AS size FROM won WHERE {DURABLE} GROUP BY batch ORDER BY batch
-        ), numbered AS MATERIALIZED (
-            SELECT batch, size, nextval('batches_id_seq') AS id FROM sized
+            SELECT n.batch, n.trigger, n.id, w.size
+            FROM (SELECT batch_id, count(*)::int4 AS size FROM won WHERE {DURABLE} GROUP BY batch_id) AS w
+            JOIN numbered n ON n.id = w.batch_id
+            ORDER BY n.id
         ), batched AS (
             INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
-            SELECT id, {trigger}, size, {listener}, {topic}, clock_timestamp() FROM numbered
+            SELECT id, trigger, size, {listener}, {topic}, clock_timestamp() FROM sized
             RETURNING processed_at
-        ), joined AS (
-            INSERT INTO processed_stamps
-                (stamp_id, batch_id, time_tolerance, created_date, kafka_topic, kafka_partition, kafka_offset)
-            SELECT w.stamp_id, n.id, w.time_tolerance, w.created_date, nullif(w.kafka_topic, {topic}),
-                w.kafka_partition, w.kafka_offset
-            FROM won w JOIN numbered n ON n.batch = w.batch
-            ORDER BY w.stamp_id
         )"
     )
 }
 
-/// Returns the statement that processes batches.
-fn statement() -> String {
-    let made = make("($7::text[])[batch + 1]", "$8", "$9");
+/// Returns the part of a statement that makes stamps members of their batches whose pending rows the part `taken` has
+/// taken. The coordinates of an event are null where they are not known.
+fn join(taken: &str, topic: &str) -> String {
     format!(
-        r#"
-        WITH input AS MATERIALIZED (
-            SELECT * FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int4[], $5::int8[], $6::int4[])
-                WITH ORDINALITY
-                AS i (object_cid, time_tolerance, created_date, kafka_partition, kafka_offset, batch, ordinal)
-            WHERE {DURABLE}
-        ), known AS MATERIALIZED (
-            SELECT i.ordinal, s.id AS stamp_id FROM input i JOIN stamps s ON s.object_cid = i.object_cid
-        ), locked AS MATERIALIZED (
-            SELECT k.ordinal, p.stamp_id
-            FROM known k JOIN pending_stamps p ON p.stamp_id = k.stamp_id
-            ORDER BY p.stamp_id FOR UPDATE OF p
-        ), taken AS (
-            DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
-            RETURNING l.ordinal, l.stamp_id, p.kafka_topic AS own_topic, p.kafka_partition AS own_partition,
-                p.kafka_offset AS own_offset
-        ), made AS (
-            INSERT INTO stamps (object_cid, time_tolerance, created_date)
-            SELECT i.object_cid, i.time_tolerance, i.created_date
-            FROM input i LEFT JOIN known k ON k.ordinal = i.ordinal
-            WHERE k.ordinal IS NULL
-            ORDER BY i.object_cid COLLATE "C"
-            ON CONFLICT (object_cid) DO NOTHING
-            RETURNING object_cid, id
-        ), won AS MATERIALIZED (
-            SELECT t.stamp_id, i.ordinal, i.batch, i.time_tolerance, i.created_date, t.own_topic AS kafka_topic,
-                coalesce(t.own_partition, i.kafka_partition) AS kafka_partition,
-                coalesce(t.own_offset, i.kafka_offset) AS kafka_offset
-            FROM taken t JOIN input i ON i.ordinal = t.ordinal
-            UNION ALL
-            SELECT m.id, i.ordinal, i.batch, i.time_tolerance, i.created_date, NULL, i.kafka_partition, i.kafka_offset
-            FROM made m JOIN input i ON i.object_cid = m.object_cid
-        ), {made}
-        SELECT
-            ARRAY(SELECT ordinal FROM won),
-            ARRAY(SELECT batch FROM numbered ORDER BY batch),
-            ARRAY(SELECT id FROM numbered ORDER BY batch),
-            ARRAY(SELECT size FROM numbered ORDER BY batch),
-            (SELECT max(processed_at) FROM batched)"#
+        "joined AS (
+            INSERT INTO processed_stamps
+                (stamp_id, batch_id, time_tolerance, created_date, kafka_topic, kafka_partition, kafka_offset)
+            SELECT stamp_id, batch_id, time_tolerance, created_date, nullif(kafka_topic, {topic}), kafka_partition,
+                kafka_offset
+            FROM {taken} ORDER BY stamp_id
+        )"
     )
 }

@@ -135,7 +135,7 @@ pub async fn take(
 }
 
 fn take_statement() -> String {
-    let made = super::make("'deadline'", "$4", "$5");
+    let (join, make) = (super::join("won", "$5"), super::make("$4", "$5"));
     format!(
         "
         WITH turn AS MATERIALIZED (
@@ -149,21 +149,26 @@ fn take_statement() -> String {
               AND {DURABLE}
             FOR UPDATE OF p SKIP LOCKED
         ), taken AS (
-            DELETE FROM pending_stamps p USING locked l WHERE p.stamp_id = l.stamp_id
-            RETURNING p.*, l.time_tolerance
-        ), won AS MATERIALIZED (
+            DELETE FROM pending_stamps p WHERE p.stamp_id = ANY (ARRAY(SELECT stamp_id FROM locked))
+            RETURNING p.*
+        ), divided AS MATERIALIZED (
             -- Another event may have moved the due time forward.
-            SELECT t.stamp_id, t.time_tolerance, t.due_at - make_interval(mins => t.time_tolerance) AS created_date,
+            SELECT t.stamp_id, l.time_tolerance, t.due_at - make_interval(mins => l.time_tolerance) AS created_date,
                 t.due_at, t.kafka_topic, t.kafka_partition, t.kafka_offset,
                 (row_number() OVER (ORDER BY t.due_at, t.stamp_id) - 1) / $3 AS batch
-            FROM taken t
+            FROM taken t JOIN locked l ON l.stamp_id = t.stamp_id
+        ), numbered AS MATERIALIZED (
+            SELECT d.batch, 'deadline' AS trigger, nextval('batches_id_seq') AS id
+            FROM (SELECT DISTINCT batch FROM divided ORDER BY batch) AS d
+        ), won AS MATERIALIZED (
+            SELECT d.*, n.id AS batch_id FROM divided d JOIN numbered n ON n.batch = d.batch
         ), unpublished AS (
             INSERT INTO left_events (stamp_id, owner, seq, stored_at)
             SELECT t.stamp_id, t.owner, t.seq, t.stored_at
             FROM taken t JOIN intake_owners o ON o.id = t.owner AND o.published_through < t.seq
             ORDER BY t.stamp_id
-        ), {made}
-        SELECT (SELECT is_ours FROM turn), ARRAY(SELECT size FROM numbered ORDER BY batch),
+        ), {join}, {make}
+        SELECT (SELECT is_ours FROM turn), ARRAY(SELECT size FROM sized ORDER BY id),
             ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won)"
     )
 }

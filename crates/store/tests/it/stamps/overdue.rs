@@ -219,7 +219,7 @@ async fn a_due_time_without_end_is_seen_as_none_and_one_far_in_the_past_leaves_a
 /// Stores stamps as a listener does whose topic may not keep their events for so long.
 async fn keep(pool: &Database, topic: &str, stamp: Stamp) {
     let position = Position { partition: 3, lap: 1, offset: 7 };
-    let distant = Distant { waiting: PendingStamp { stamp, position }, timestamp: 1 };
+    let distant = Distant { waiting: PendingStamp { stamp, position, has_row: false }, timestamp: 1 };
     distant::store(pool, topic, &[], &[distant]).await.expect("stored");
 }
 

@@ -1,14 +1,23 @@
 //! The statement that processes batches: who wins, and that nobody deadlocks.
 
-use domain::batch::heart::Failure;
+use domain::batch::heart::{Batch, Failure};
 use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
 use store::Database;
-use store::stamps::processing::Processed;
+use store::stamps::processing::{Processed, Standing};
 use store::stamps::{intake, owners, processing};
 use test_support::{TestDatabase, eventually};
 
 use crate::values::{batches, numbered};
+
+/// Looks the members of batches up, as a listener does when it reads their events.
+async fn looked_up(pool: &Database, mut batches: Vec<Batch>) -> Vec<Batch> {
+    for member in batches.iter_mut().flat_map(|batch| &mut batch.members) {
+        let found = processing::standings(pool, &[member.stamp.object_cid().as_str()]).await;
+        member.has_row = found.expect("looked up") == [Standing::Pending];
+    }
+    batches
+}
 
 fn wins(processed: &Processed) -> Vec<bool> {
     processed.won.iter().map(Option::is_some).collect()
@@ -21,11 +30,12 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     let owner = owners::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
 
-    let first = processing::process(&pool, &batches(["b", "a"], 2, &[MinBatchSize]), "one", "t", false).await;
-    let first = first.expect("processed");
+    let first = looked_up(&pool, batches(["b", "a"], 2, &[MinBatchSize])).await;
+    let first = processing::process(&pool, &first, "one", "t", false).await.expect("processed");
     assert_eq!(wins(&first), [true, true]);
     // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
     let again = batches(["a", "b", "c", "a", "new"], 2, &[MinBatchSize, MinBatchSize, Deadline]);
+    let again = looked_up(&pool, again).await;
     let again = processing::process(&pool, &again, "two", "t", false).await;
     let again = again.expect("processed");
     assert_eq!(wins(&again), [false, false, true, false, true]);
@@ -35,8 +45,9 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
     assert_eq!(database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'").await, 4);
-    let processed = processing::processed_among(&pool, &["a", "c", "nobody"]).await.expect("looked up");
-    assert_eq!(processed.len(), 2);
+    intake::store(&pool, owner, &numbered(4, &["waits"])).await.expect("stored");
+    let found = processing::standings(&pool, &["new", "nobody", "a", "waits"]).await.expect("looked up");
+    assert_eq!(found, [Standing::Processed, Standing::Unknown, Standing::Processed, Standing::Pending]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +71,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
             } else {
                 batches(forwards.rev(), 10, &triggers)
             };
+            let order = looked_up(&pool, order).await;
             let result = processing::process(&pool, &order, "w", "t", false).await;
             result.expect("no deadlock").won.iter().flatten().count()
         }));
@@ -76,7 +88,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
     );
 }
 
-// Break: don't compare the offsets in `recover` of stamps/processing/mod.rs.
+// Break: don't compare the offsets in `recover` of stamps/processing/write.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_these_very_records() {
     let database = TestDatabase::new().await;
@@ -84,7 +96,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     let owner = owners::register(&pool).await.expect("an owner");
     intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
     let triggers = [MinBatchSize, Deadline];
-    let three = batches(["a", "b", "c"], 2, &triggers);
+    let three = looked_up(&pool, batches(["a", "b", "c"], 2, &triggers)).await;
     // The answer to the write is lost, so to say.
     let lost = processing::process(&pool, &three, "one", "t", false).await.expect("processed");
 
@@ -125,7 +137,7 @@ async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_th
     processing::warm_up(&pool).await.expect("warm");
     // What a session has run last, as the server tells it.
     let warm = "SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND query LIKE '%JOIN processed_stamps p ON%' AND pid <> pg_backend_pid()";
+                WHERE datname = current_database() AND query LIKE '%FROM processed_stamps p WHERE%' AND pid <> pg_backend_pid()";
     assert_eq!(database.number(warm).await, 10);
     assert_eq!(Database::connections(std::slice::from_ref(&pool)), [0, 10, 0]);
     for _ in 0..5 {
@@ -173,4 +185,36 @@ async fn a_stamp_that_somebody_else_stores_meanwhile_is_won_and_not_left_to_its_
     holder.batch_execute("COMMIT").await.expect("committed");
     assert_eq!(wins(&near.await.expect("no panic").expect("processed")), [true]);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
+}
+
+// Break: let `freed` in stamps/processing/write.rs delete `USING known`, or join in `STANDINGS` of mod.rs there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_and_a_look_up_read_the_rows_they_are_about_and_no_others() {
+    const MEMBERS: i64 = 2_000;
+    let database = TestDatabase::new().await;
+    database
+        .run(
+            "INSERT INTO stamps (object_cid, time_tolerance, created_date)
+             SELECT n::text, 10, now() FROM generate_series(1, 20000) AS n;
+             INSERT INTO pending_stamps (stamp_id, owner, seq, due_at) SELECT id, 1, id, now() FROM stamps;
+             ANALYZE",
+        )
+        .await;
+    let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes
+                WHERE relname IN ('stamps', 'pending_stamps')";
+    let before = database.number(read).await;
+    let pool = database.pool();
+    let ids: Vec<String> = (1..=MEMBERS).map(|id| id.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    assert!(!processing::standings(&pool, &ids).await.expect("looked up").contains(&Standing::Unknown));
+    let mut batches = batches(ids.iter().copied(), 10, &[MinBatchSize; MEMBERS as usize / 10]);
+    batches.iter_mut().flat_map(|batch| &mut batch.members).for_each(|member| member.has_row = true);
+    let processed = processing::process(&pool, &batches, "one", "t", false).await.expect("processed");
+    assert!(!wins(&processed).contains(&false));
+    // A session counts what it has read at its end.
+    drop(pool);
+    let least = before + 3 * MEMBERS;
+    eventually("it is counted", || database.number(read), |read| *read >= least).await;
+    let read = database.number(read).await - before;
+    assert!(read < 4 * MEMBERS, "{read} rows were read for {MEMBERS}");
 }
