@@ -13,9 +13,15 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{Outbox, Wanted};
+use super::outbox::{Outbox, PAGE, Wanted};
 use super::owners;
 use super::publisher::{Packing, Publisher};
+
+/// From so many events at once on, the next ones are gathered: the client library sends a partition's events in a request
+/// of its own, and a request costs the broker and this process more than the events in it.
+const MANY: usize = 16;
+/// For how long events are gathered where many come.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// The work that goes on until everything that was stored is published.
 pub struct Relay {
@@ -87,17 +93,25 @@ async fn publish(
     mut wanted: mpsc::UnboundedReceiver<Publication<Stamp>>,
     stop: CancellationToken,
 ) {
+    let mut publications = Vec::new();
     loop {
-        let publication = tokio::select! {
+        tokio::select! {
             biased;
-            Some(publication) = wanted.recv() => publication,
+            1.. = wanted.recv_many(&mut publications, PAGE) => {}
             () = stop.cancelled() => return,
-        };
-        // An owner that others have taken over is theirs to publish.
-        if outbox.is_outstanding(&publication) {
-            publisher.publish(publication).await;
-        } else {
-            outbox.tell(OutboxEvent::Lost(publication));
+        }
+        let are_many = publications.len() >= MANY;
+        for publication in publications.drain(..) {
+            // An owner that others have taken over is theirs to publish.
+            if outbox.is_outstanding(&publication) {
+                publisher.publish(publication).await;
+            } else {
+                outbox.tell(OutboxEvent::Lost(publication));
+            }
+        }
+        if are_many {
+            // Cut short by a stop, like everything here.
+            let _stopped = tokio::time::timeout(GATHERED, stop.cancelled()).await;
         }
     }
 }
