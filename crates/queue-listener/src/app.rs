@@ -13,9 +13,9 @@ use platform::metrics::{database_connections, state};
 use platform::shutdown::CancellationToken;
 use platform::{admin, descriptors};
 use prometheus::Registry;
-use store::Database;
 use store::clock::PostgresClock;
 use store::readiness::{self, DatabaseState, wait_for_database};
+use store::{Database, Plans};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -69,8 +69,11 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.
-    let [database, for_messages, for_overdue] =
-        Database::shares(&settings.database, "queue-listener", [3, 2, 1])?;
+    let [database, for_messages, for_overdue] = Database::shares(
+        &settings.database,
+        "queue-listener",
+        [3, 2, 1].map(|weight| (weight, Plans::EachTime)),
+    )?;
     let pools = [database.clone(), for_messages.clone(), for_overdue.clone()];
     database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;
     let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;

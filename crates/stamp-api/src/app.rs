@@ -16,8 +16,8 @@ use platform::metrics::{self, database_connections, observed};
 use platform::shutdown::CancellationToken;
 use platform::{admin, descriptors, telemetry};
 use prometheus::Registry;
-use store::Database;
 use store::readiness::{self, DatabaseState};
+use store::{Database, Plans};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
@@ -85,7 +85,11 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     settings.kafka.try_out(&CLIENTS)?;
     let stop = CancellationToken::new();
     // Stamps are taken in whatever becomes of the rest.
-    let [intake, stamps, messages] = Database::shares(&settings.database, "stamp-api", [4, 3, 3])?;
+    let [intake, stamps, messages] = Database::shares(
+        &settings.database,
+        "stamp-api",
+        [(4, Plans::Once), (3, Plans::EachTime), (3, Plans::EachTime)],
+    )?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let auth = Auth::new(settings.auth.clone());
     let state = Arc::new(AppState::new(stamps.clone(), messages.clone(), max_time_tolerance, auth));

@@ -14,8 +14,8 @@ use diesel::connection::CacheSize;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use platform::settings::InvalidSetting;
 
-use crate::connection::Session;
 use crate::connection::open::{Opener, Target};
+use crate::connection::{Plans, Session};
 use crate::error::DatabaseError;
 use crate::settings::DatabaseSettings;
 
@@ -43,31 +43,32 @@ impl Database {
     /// # Errors
     /// If `DATABASE_URL` can't be understood, or names a certificate that can't be read.
     pub fn new(settings: &DatabaseSettings, application_name: &str) -> Result<Self, InvalidSetting> {
-        Self::shares(settings, application_name, [1]).map(|[all]| all)
+        Self::shares(settings, application_name, [(1, Plans::EachTime)]).map(|[all]| all)
     }
 
     /// Prepares several pools that share the connections of the settings by these weights: whoever waits for one of
-    /// them takes nothing from the others.
+    /// them takes nothing from the others. Each says when its statements are planned.
     ///
     /// # Errors
     /// If `DATABASE_URL` can't be understood, or names a certificate that can't be read.
     pub fn shares<const N: usize>(
         settings: &DatabaseSettings,
         application_name: &str,
-        weights: [usize; N],
+        shares: [(usize, Plans); N],
     ) -> Result<[Self; N], InvalidSetting> {
         let target = Arc::new(Target::parse(&settings.url, application_name)?);
-        let pools: Result<Vec<Self>, InvalidSetting> =
-            divided(settings.pool_size, weights).map(|size| Self::of(&target, size)).into_iter().collect();
+        let sizes = divided(settings.pool_size, shares.map(|(weight, _)| weight));
+        let pool = |(size, (_, plans))| Self::of(&target, size, plans);
+        let pools: Result<Vec<Self>, InvalidSetting> = sizes.into_iter().zip(shares).map(pool).collect();
         Ok(pools?.try_into().unwrap_or_else(|_| unreachable!("as many pools as weights")))
     }
 
-    fn of(target: &Arc<Target>, size: usize) -> Result<Self, InvalidSetting> {
+    fn of(target: &Arc<Target>, size: usize, plans: Plans) -> Result<Self, InvalidSetting> {
         let recycling_method = RecyclingMethod::Fast;
         let manager = deadpool_postgres::Manager::from_connect(
             // The address is the opener's business.
             tokio_postgres::Config::new(),
-            Opener(Arc::clone(target)),
+            Opener { target: Arc::clone(target), plans },
             ManagerConfig { recycling_method },
         );
         let trial = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, metrics| {
@@ -208,7 +209,7 @@ impl Database {
     /// begin with behind a pooler.
     pub(crate) async fn connect(settings: &DatabaseSettings) -> anyhow::Result<(AsyncPgConnection, String)> {
         let target = Target::without_limits(&settings.url, "stamp-api migrate")?;
-        let opened = target.open().await.map_err(DatabaseError::from);
+        let opened = target.open(Plans::EachTime).await.map_err(DatabaseError::from);
         let (client, _driven) = opened.context("can't connect to the database that DATABASE_URL names")?;
         // Behind a pooler, what Diesel sets and names has to stay in one transaction, and to end in it.
         client.batch_execute("BEGIN").await?;

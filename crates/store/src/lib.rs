@@ -21,5 +21,6 @@ pub mod settings;
 pub mod stamps;
 mod trouble;
 
+pub use self::connection::Plans;
 pub use self::database::Database;
 pub use self::error::{DatabaseError, ErrorClass};

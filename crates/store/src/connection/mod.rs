@@ -11,5 +11,6 @@ mod tests;
 mod tls;
 pub(crate) mod url;
 
+pub use self::open::Plans;
 pub(crate) use self::parameter::Parameter;
 pub(crate) use self::session::Session;

@@ -24,8 +24,7 @@ use crate::trouble::Trouble;
 /// What a session is opened with, unless the `options` of the URL say otherwise.
 ///
 /// A statement looks up as many rows as it is given, never a share of a table. Without the last four the planner reads
-/// whole tables of middling size, or compiles what runs for milliseconds. Planning anew each time lets it see how many
-/// rows there are.
+/// whole tables of middling size, or compiles what runs for milliseconds. The last one is that of [`Plans::EachTime`].
 const SETTINGS: &[(&str, &str)] = &[
     ("statement_timeout", "15s"),
     ("lock_timeout", "3s"),
@@ -35,6 +34,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("jit", "off"),
     ("plan_cache_mode", "force_custom_plan"),
 ];
+
+/// When the statements of a session are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plans {
+    /// Each time: the planner sees how many rows there are.
+    EachTime,
+    /// Once, for statements whose plan does not depend on the number of rows, and which planning would take longer than
+    /// a good part of their work. A pooler's session plans each time all the same.
+    Once,
+}
 
 /// How long a host may take that is followed by another one. `connect_timeout` ends with the TCP connection, which a
 /// server that hangs still takes.
@@ -49,6 +58,8 @@ pub(crate) struct Target {
     hosts: Vec<Config>,
     /// What a session of one's own is opened with; a pooler takes none of it.
     options: String,
+    /// The same for a session that plans its statements once.
+    options_to_plan_once: String,
     tls: Option<MakeRustlsConnect>,
     /// What sets in a transaction what a session of one's own is opened with.
     set_local: String,
@@ -83,16 +94,19 @@ impl Target {
         let theirs = options::parse(&asked).map_err(|why| invalid(&why))?;
         let ours = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let mark = (MARK.to_owned(), "own".to_owned());
+        let once = [("plan_cache_mode".to_owned(), "force_generic_plan".to_owned())];
+        let to_plan_once: Vec<_> = ours.clone().chain(once).chain(theirs.clone()).collect();
         let all: Vec<_> = ours.chain(theirs).collect();
         for host in hosts.iter_mut().filter(|host| host.get_application_name().is_none()) {
             host.application_name(application_name);
         }
         let isolation = ("default_transaction_isolation".to_owned(), "read committed".to_owned());
         let options = options::write(all.iter().chain([&isolation, &mark]));
+        let options_to_plan_once = options::write(to_plan_once.iter().chain([&isolation, &mark]));
         let set_local = options::set_local(&all);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {set_local}");
         let (is_pooled, trouble) = (AtomicBool::new(pgbouncer), Trouble::default());
-        Ok(Self { hosts, options, tls, set_local, begin, is_pooled, trouble })
+        Ok(Self { hosts, options, options_to_plan_once, tls, set_local, begin, is_pooled, trouble })
     }
 
     /// Tells whether a pooler stands between, which hands each transaction to another session.
@@ -124,7 +138,7 @@ impl Target {
     ///
     /// # Errors
     /// Whatever keeps the last host from opening one.
-    pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
+    pub(crate) async fn open(&self, plans: Plans) -> Result<(Client, JoinHandle<()>), Error> {
         let mut order: Vec<&Config> = self.hosts.iter().collect();
         if order[0].get_load_balance_hosts() == LoadBalanceHosts::Random {
             order.shuffle(&mut rand::rng());
@@ -132,19 +146,23 @@ impl Target {
         let mut hosts = order.into_iter();
         let last = hosts.next_back().unwrap_or_else(|| unreachable!("a URL names a host"));
         for host in hosts {
-            let why = match timeout(HOST_LIMIT, self.open_on(host)).await {
+            let why = match timeout(HOST_LIMIT, self.open_on(host, plans)).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => error.to_string(),
                 Err(elapsed) => elapsed.to_string(),
             };
             tracing::debug!(host = ?host.get_hosts(), why, "no session; trying the next host");
         }
-        self.open_on(last).await
+        self.open_on(last, plans).await
     }
 
-    async fn open_on(&self, host: &Config) -> Result<(Client, JoinHandle<()>), Error> {
+    async fn open_on(&self, host: &Config, plans: Plans) -> Result<(Client, JoinHandle<()>), Error> {
         if !self.is_pooled() {
-            match self.connect(host.clone().options(&self.options)).await {
+            let options = match plans {
+                Plans::EachTime => &self.options,
+                Plans::Once => &self.options_to_plan_once,
+            };
+            match self.connect(host.clone().options(options)).await {
                 Ok((client, task)) => {
                     if !is_own(&client).await? {
                         self.found_pooler("it drops the settings of a session");
@@ -188,10 +206,13 @@ where
 }
 
 /// Opens sessions for a pool.
-pub(crate) struct Opener(pub(crate) Arc<Target>);
+pub(crate) struct Opener {
+    pub(crate) target: Arc<Target>,
+    pub(crate) plans: Plans,
+}
 
 impl Connect for Opener {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
-        Box::pin(self.0.open())
+        Box::pin(self.target.open(self.plans))
     }
 }
