@@ -14,7 +14,7 @@ use domain::stamp::{ObjectCid, Stamp};
 use store::clock::PostgresClock;
 use store::stamps::intake::{GroupCommit, Numbered, store};
 use store::{Database, ErrorClass};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::stamps::outbox::{BULK, Outbox, SINGLE};
@@ -80,12 +80,9 @@ impl Intake {
             clock: Arc::clone(clock),
             outbox: Arc::clone(outbox),
         };
-        let (single, requests) = mpsc::channel(QUEUE);
-        let requests = Arc::new(Mutex::new(requests));
         let mut committers = JoinSet::new();
-        for lane in SINGLE {
-            committers.spawn(committer(lane).run(Arc::clone(&requests)));
-        }
+        let (single, requests) = mpsc::channel(QUEUE);
+        committers.spawn(committer(SINGLE).run(requests));
         let (bulk, requests) = mpsc::channel(BULK_QUEUE);
         committers.spawn(committer(BULK).run_bulk(requests));
         (Self { single, bulk }, committers)
@@ -171,14 +168,11 @@ struct Committer {
 
 impl Committer {
     /// Stores what comes one by one, as much at once as has come.
-    async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Submission>>>) {
-        loop {
-            let mut group = Vec::new();
-            if requests.lock().await.recv_many(&mut group, GROUP).await == 0 {
-                return;
-            }
+    async fn run(self, mut requests: mpsc::Receiver<Submission>) {
+        let mut group = Vec::new();
+        while requests.recv_many(&mut group, GROUP).await > 0 {
             // Everybody was answered.
-            let _failed = self.commit(group).await;
+            let _failed = self.commit(mem::take(&mut group)).await;
         }
     }
 

@@ -1,6 +1,5 @@
 //! This process's outbox: what [`domain::outbox`] decides, shared by those who store, publish and keep the owners.
 
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::outbox::owner::{Limits, Owners, Standing};
@@ -8,11 +7,11 @@ use domain::outbox::{Lane, OutboxCommand, OutboxEvent, OwnerId, Publication};
 use domain::stamp::Stamp;
 use tokio::sync::{mpsc, watch};
 
-/// Lanes of the committers that store what comes in requests of its own: past two the processor, not the database, is
-/// what they compete for.
-pub const SINGLE: Range<Lane> = 0..2;
+/// Lane of the committer that stores what comes in requests of its own. It is one: two share what comes, and the smaller
+/// a group, the more processor time each stamp takes.
+pub const SINGLE: Lane = 0;
 /// Lane of the committer that stores what comes by the thousand: nothing else waits behind it.
-pub const BULK: Lane = SINGLE.end;
+pub const BULK: Lane = SINGLE + 1;
 
 /// How many lanes there are, each with an owner of its own.
 const LANES: usize = BULK + 1;

@@ -1,6 +1,7 @@
 //! What a heart knows. [`step`](super::step) and [`work`](super::work) change it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -28,6 +29,10 @@ pub struct HeartSettings {
 pub const TRANSACTION: usize = 10_000;
 /// The most stamps that may wait although they are ready to leave; beyond them nothing more is read.
 const ROOM: usize = 2 * TRANSACTION;
+
+/// The least time between two commits of offsets. Kafka takes one in milliseconds; where each of many small batches is
+/// followed by one, they pile up before the group's coordinator, and the heartbeats behind them.
+pub const COMMITS: Duration = Duration::from_millis(100);
 
 /// A revocation that waits for the work under way.
 #[derive(Debug)]
@@ -64,6 +69,10 @@ pub struct Heart<X> {
     pub(super) revocations: Vec<Revocation>,
     /// What is committed of each assignment, as the client told last or was told since.
     pub(super) committed: BTreeMap<i32, Commit>,
+    /// The offset that the client was told last of each partition: it may be on its way still, whatever is known.
+    pub(super) told: BTreeMap<i32, i64>,
+    /// From when on offsets may be committed again, by the monotonic clock.
+    pub(super) next_commit: Duration,
     pub(super) stopping: bool,
     pub(super) wake: Wake,
 }
@@ -85,6 +94,8 @@ impl<X> Heart<X> {
             is_refused: false,
             revocations: Vec::new(),
             committed: BTreeMap::new(),
+            told: BTreeMap::new(),
+            next_commit: Duration::ZERO,
             stopping: false,
             wake: Wake::default(),
         }

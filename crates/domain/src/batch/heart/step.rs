@@ -3,7 +3,7 @@
 use super::event::{
     Chunk, Command, Content, Distant, Event, Failure, Moment, Record, Request, Screened, Screening, Step,
 };
-use super::state::{Heart, Revocation, Screen, Work};
+use super::state::{COMMITS, Heart, Revocation, Screen, Work};
 use crate::batch::assignment::{Assignment, Commit, Position};
 use crate::batch::pending::{Admission, PendingStamp};
 
@@ -16,7 +16,7 @@ impl<X> Heart<X> {
             Event::Revoked { request, assignments, lost } => {
                 self.on_revoked(request, assignments, lost, &mut commands);
             }
-            Event::Known(known) => self.on_known(known, &mut commands),
+            Event::Known(known) => self.on_known(now, known, &mut commands),
             Event::Fetched(chunk) => self.on_fetched(now, chunk, &mut commands),
             Event::Screened(screened) => self.on_screened(now, screened, &mut commands),
             Event::ScreeningFailed(screening, failure) => {
@@ -87,11 +87,11 @@ impl<X> Heart<X> {
         commands.push(Command::Release { request, frontiers });
     }
 
-    fn on_known(&mut self, known: Vec<Commit>, commands: &mut Vec<Command<X>>) {
+    fn on_known(&mut self, now: Moment, known: Vec<Commit>, commands: &mut Vec<Command<X>>) {
         for commit in known {
             self.committed.insert(commit.assignment.partition, commit);
         }
-        self.commit(commands);
+        self.commit(now, commands);
     }
 
     fn on_fetched(&mut self, now: Moment, chunk: Chunk<X>, commands: &mut Vec<Command<X>>) {
@@ -117,7 +117,7 @@ impl<X> Heart<X> {
         // An offset that goes back is committed at once: while the higher one stands, whoever comes next misses what is
         // there now. The database may take long to answer, and until then what the client knows may look like the lower
         // one although the higher one is still on its way.
-        self.commit(commands);
+        self.commit(now, commands);
         self.screen(screening, commands);
     }
 
@@ -158,7 +158,7 @@ impl<X> Heart<X> {
         for assignment in ends {
             self.backlog.end(assignment);
         }
-        self.commit(commands);
+        self.commit(now, commands);
         if !distant.is_empty() {
             self.screen(Screening { distant, ..Screening::new(Vec::new()) }, commands);
         }
@@ -196,19 +196,27 @@ impl<X> Heart<X> {
         }
     }
 
-    /// Commits the frontiers that have moved.
-    pub(super) fn commit(&mut self, commands: &mut Vec<Command<X>>) {
-        // Lower too: what a topic that begins again has below is read again.
-        let moved: Vec<Commit> = self
-            .ledgers
-            .frontiers()
-            .filter(|commit| self.committed.get(&commit.assignment.partition) != Some(commit))
-            .collect();
-        if !moved.is_empty() {
-            for commit in &moved {
-                self.committed.insert(commit.assignment.partition, *commit);
-            }
-            commands.push(Command::Commit(moved));
+    /// Commits the frontiers that have moved, those that go on no more often than every [`COMMITS`]. Lower ones at once:
+    /// what a topic that begins again has below is read again.
+    pub(super) fn commit(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
+        // What the client knows may be lower than what it was told, which is still on its way then.
+        let told = |commit: &Commit| self.told.get(&commit.assignment.partition).copied();
+        let goes_back = |commit: &Commit| told(commit).is_some_and(|told| commit.offset < told);
+        let is_known = |commit: &Commit| self.committed.get(&commit.assignment.partition) == Some(commit);
+        let moved: Vec<Commit> =
+            self.ledgers.frontiers().filter(|commit| goes_back(commit) || !is_known(commit)).collect();
+        if moved.is_empty() {
+            return;
         }
+        if now.elapsed < self.next_commit && !moved.iter().any(goes_back) {
+            self.wake.no_later_than(self.next_commit);
+            return;
+        }
+        self.next_commit = now.elapsed + COMMITS;
+        for commit in &moved {
+            self.committed.insert(commit.assignment.partition, *commit);
+            self.told.insert(commit.assignment.partition, commit.offset);
+        }
+        commands.push(Command::Commit(moved));
     }
 }

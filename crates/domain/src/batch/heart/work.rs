@@ -33,7 +33,7 @@ impl<X> Heart<X> {
             }
         }
         self.settle_revocations(commands);
-        self.commit(commands);
+        self.commit(now, commands);
     }
 
     fn finish(&mut self, tickets: Vec<Ticket>) {
@@ -76,7 +76,7 @@ impl<X> Heart<X> {
             }
         }
         self.settle_revocations(commands);
-        self.commit(commands);
+        self.commit(now, commands);
     }
 
     pub(super) fn drop_suspicion(&mut self) {
@@ -111,6 +111,7 @@ impl<X> Heart<X> {
     /// Starts what can be started, and finds out when to look again.
     pub(super) fn go_on(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
         self.wake = Wake::default();
+        self.commit(now, commands);
         if self.stopping {
             if self.work.is_none() {
                 commands.push(Command::Finish { frontiers: self.ledgers.frontiers().collect() });

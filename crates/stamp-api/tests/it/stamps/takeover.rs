@@ -143,8 +143,8 @@ async fn an_api_that_was_cut_off_for_longer_than_the_silence_is_taken_over_and_g
     assert!(matches!(zombie.create("during").await.status, 201 | 409));
     everything_is_published(&world).await;
     assert_eq!(world.stamps().await, 4);
-    // Three for either, one for each committer.
-    let are_new = |living: &Vec<i64>| living.len() == 6 && !living.iter().any(|owner| its.contains(owner));
+    // Two for either, one for each committer.
+    let are_new = |living: &Vec<i64>| living.len() == 4 && !living.iter().any(|owner| its.contains(owner));
     eventually("each has owners of its own", || owners(&world), are_new).await;
     for api in [zombie, other] {
         Api::stop(api).await;
