@@ -16,7 +16,7 @@ impl<X> Heart<X> {
             Event::Revoked { request, assignments, lost } => {
                 self.on_revoked(request, assignments, lost, &mut commands);
             }
-            Event::Known(known) => self.on_known(now, known, &mut commands),
+            Event::Known(known) => self.on_known(known),
             Event::Fetched(chunk) => self.on_fetched(now, chunk, &mut commands),
             Event::Screened(screened) => self.on_screened(now, screened, &mut commands),
             Event::ScreeningFailed(screening, failure) => {
@@ -87,11 +87,10 @@ impl<X> Heart<X> {
         commands.push(Command::Release { request, frontiers });
     }
 
-    fn on_known(&mut self, now: Moment, known: Vec<Commit>, commands: &mut Vec<Command<X>>) {
+    fn on_known(&mut self, known: Vec<Commit>) {
         for commit in known {
             self.committed.insert(commit.assignment.partition, commit);
         }
-        self.commit(now, commands);
     }
 
     fn on_fetched(&mut self, now: Moment, chunk: Chunk<X>, commands: &mut Vec<Command<X>>) {
@@ -114,10 +113,6 @@ impl<X> Heart<X> {
                 Content::Other(other) => screening.others.push((position, other)),
             }
         }
-        // An offset that goes back is committed at once: while the higher one stands, whoever comes next misses what is
-        // there now. The database may take long to answer, and until then what the client knows may look like the lower
-        // one although the higher one is still on its way.
-        self.commit(now, commands);
         self.screen(screening, commands);
     }
 
@@ -158,7 +153,6 @@ impl<X> Heart<X> {
         for assignment in ends {
             self.backlog.end(assignment);
         }
-        self.commit(now, commands);
         if !distant.is_empty() {
             self.screen(Screening { distant, ..Screening::new(Vec::new()) }, commands);
         }
@@ -197,7 +191,7 @@ impl<X> Heart<X> {
     }
 
     /// Commits the frontiers that have moved, those that go on no more often than every [`COMMITS`]. Lower ones at once:
-    /// what a topic that begins again has below is read again.
+    /// while the higher one stands, whoever comes next misses what a topic that begins again has below.
     pub(super) fn commit(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
         // What the client knows may be lower than what it was told, which is still on its way then.
         let told = |commit: &Commit| self.told.get(&commit.assignment.partition).copied();

@@ -33,7 +33,6 @@ impl<X> Heart<X> {
             }
         }
         self.settle_revocations(commands);
-        self.commit(now, commands);
     }
 
     fn finish(&mut self, tickets: Vec<Ticket>) {
@@ -76,7 +75,6 @@ impl<X> Heart<X> {
             }
         }
         self.settle_revocations(commands);
-        self.commit(now, commands);
     }
 
     pub(super) fn drop_suspicion(&mut self) {

@@ -105,12 +105,19 @@ impl BatchWrite {
         // Told only where not all were won.
         if let Some(made) = row.try_get::<_, Option<Vec<&str>>>(4)? {
             let made: HashSet<&str> = made.into_iter().collect();
-            let lost = new.positions.iter().zip(&new.ids).filter(|(_, id)| !made.contains(*id));
-            lost.for_each(|(position, _)| won[*position] = None);
+            for (position, id) in new.positions.iter().zip(&new.ids) {
+                if !made.contains(id) {
+                    won[*position] = None;
+                }
+            }
         }
         if let Some(taken) = row.try_get::<_, Option<Vec<i64>>>(5)? {
-            known.positions.iter().for_each(|position| won[*position] = None);
-            taken.iter().for_each(|ordinal| won[known.positions[*ordinal as usize - 1]] = processed_at);
+            for position in &known.positions {
+                won[*position] = None;
+            }
+            for ordinal in taken {
+                won[known.positions[ordinal as usize - 1]] = processed_at;
+            }
         }
         let made = |((index, id), size): ((i64, i64), i32)| MadeBatch {
             id,
