@@ -41,6 +41,9 @@ const BACKLOG: u32 = 1_024;
 /// What a stop of the service keeps back from its time to end the process in.
 const RESERVE: Duration = Duration::from_millis(500);
 
+/// What of the connections is for the intake's group commits, for all else that stamps need, and for messages.
+const SHARES: [(usize, Plans); 3] = [(4, Plans::Once), (3, Plans::EachTime), (3, Plans::EachTime)];
+
 /// The kinds of clients that the service makes.
 const CLIENTS: [ClientKind; 4] = [
     ("the client that makes topics", |kafka| TopicMaker::new(kafka).map(drop)),
@@ -85,11 +88,7 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     settings.kafka.try_out(&CLIENTS)?;
     let stop = CancellationToken::new();
     // Stamps are taken in whatever becomes of the rest.
-    let [intake, stamps, messages] = Database::shares(
-        &settings.database,
-        "stamp-api",
-        [(4, Plans::Once), (3, Plans::EachTime), (3, Plans::EachTime)],
-    )?;
+    let [intake, stamps, messages] = Database::shares(&settings.database, "stamp-api", SHARES)?;
     let max_time_tolerance = TimeTolerance::from_minutes(settings.topics.max_time_tolerance_minutes)?;
     let auth = Auth::new(settings.auth.clone());
     let state = Arc::new(AppState::new(stamps.clone(), messages.clone(), max_time_tolerance, auth));

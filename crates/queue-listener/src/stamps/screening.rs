@@ -7,7 +7,7 @@ use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter};
 use store::dead_letters::tell_of;
 use store::stamps::distant;
-use store::stamps::processing::{self, Standing};
+use store::stamps::processing::{self, StampStanding};
 
 use crate::stamps::record::Other;
 use crate::stamps::writer::{Attempt, Failed, Writer};
@@ -45,11 +45,11 @@ pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> Scre
     finished.extend(distant.iter().map(|distant| distant.waiting.position));
     let mut screened = Screened { ends, finished, ..Screened::default() };
     for (mut waiting, standing) in stamps.into_iter().chain(sorted.stamps).zip(standings) {
-        if standing == Standing::Processed {
+        if standing == StampStanding::Processed {
             screened.repeats.push(waiting.position);
             continue;
         }
-        waiting.has_row = standing == Standing::Pending;
+        waiting.has_row = standing == StampStanding::Pending;
         screened.stamps.push(waiting);
     }
     Ok(ScreenedChunk { screened, dead })
@@ -58,7 +58,7 @@ pub(crate) async fn screen(writer: &Writer, screening: Screening<Other>) -> Scre
 /// What screening a chunk once has come to.
 pub(crate) type ScreeningResult = Result<ScreenedChunk, (Screening<Other>, Failed)>;
 
-async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, Vec<Standing>), Failed> {
+async fn ask(writer: &Writer, screening: &Screening<Other>) -> Result<(Sorted, Vec<StampStanding>), Failed> {
     let sorted = settle(writer, screening).await?;
     let stamps = screening.stamps.iter().chain(&sorted.stamps);
     let ids: Vec<&str> = stamps.map(|waiting| waiting.stamp.object_cid().as_str()).collect();
@@ -107,7 +107,7 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
     Ok(sorted)
 }
 
-async fn look_up(writer: &Writer, ids: &[&str]) -> Result<Vec<Standing>, Failed> {
+async fn look_up(writer: &Writer, ids: &[&str]) -> Result<Vec<StampStanding>, Failed> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }

@@ -58,7 +58,7 @@ pub(crate) struct Target {
     hosts: Vec<Config>,
     /// What a session of one's own is opened with; a pooler takes none of it.
     options: String,
-    /// The same for a session that plans its statements once.
+    /// What a session of one's own that plans its statements once is opened with.
     options_to_plan_once: String,
     tls: Option<MakeRustlsConnect>,
     /// What sets in a transaction what a session of one's own is opened with.

@@ -6,7 +6,7 @@ use store::dead_letters::{self, queries};
 use store::messages::inbox::{self, Folder};
 use store::messages::rows;
 use store::settings::DatabaseSettings;
-use store::stamps::processing::Standing;
+use store::stamps::processing::StampStanding;
 use store::stamps::{intake, owners, processing};
 use store::{Database, migrations};
 use test_support::OwnPostgres;
@@ -70,7 +70,7 @@ async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_
     processing::process(&pool, &batch, "one", "t", false).await.expect("processed");
     let pool = world.crash().await;
     let standings = processing::standings(&pool, &ids).await.expect("looked up");
-    let processed = standings.iter().filter(|standing| **standing == Standing::Processed).count();
+    let processed = standings.iter().filter(|standing| **standing == StampStanding::Processed).count();
 
     dead_letters::store(&pool, &[letter("t", 0, 0, 0)]).await.expect("stored");
     let pool = world.crash().await;

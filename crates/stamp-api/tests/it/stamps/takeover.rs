@@ -103,7 +103,7 @@ async fn an_api_whose_owner_was_retired_by_another_goes_on_under_a_new_one_and_l
     assert_eq!(world.stamps().await, 200);
     everything_is_published(&world).await;
     let last = || owners(&world);
-    let are_new = |owners: &Vec<i64>| owners.len() == 3 && owners.iter().all(|owner| !first.contains(owner));
+    let are_new = |owners: &Vec<i64>| owners.len() == 2 && owners.iter().all(|owner| !first.contains(owner));
     eventually("new owners", last, are_new).await;
     api.stop().await;
 }

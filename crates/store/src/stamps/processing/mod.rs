@@ -3,65 +3,27 @@
 //!
 //! Nothing else deletes pending rows, and nothing else writes batches and their members.
 
+mod made;
 pub mod overdue;
 mod write;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 
+pub use self::made::{MadeBatch, Processed};
 use self::write::BatchWrite;
-use crate::clock::ClockSample;
 use crate::database::Database;
-use crate::durable::DURABLE;
 use crate::error::DatabaseError;
 
 /// The limit of a statement that usually takes a tenth of a second. What takes longer than this is a lock, a link that
 /// went half open, or a disk that can't keep up, and is tried again.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What the database made of the batches.
-#[derive(Debug)]
-pub struct Processed {
-    /// When each member was processed, by position; `None` for one that somebody else has processed.
-    pub won: Vec<Option<DateTime<Utc>>>,
-    /// The batches that were made.
-    pub batches: Vec<MadeBatch>,
-    /// The server's time when this call made batches, if it did.
-    pub clock: Option<ClockSample>,
-}
-
-impl Processed {
-    /// Adds what a further statement has made of the same members.
-    fn add(&mut self, further: Self) {
-        for (won, again) in self.won.iter_mut().zip(further.won) {
-            *won = won.or(again);
-        }
-        self.batches.extend(further.batches);
-        self.clock = further.clock.or(self.clock);
-    }
-
-    fn is_complete(&self) -> bool {
-        !self.won.contains(&None)
-    }
-}
-
-/// A batch that the database has committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MadeBatch {
-    /// Id of the batch.
-    pub id: i64,
-    /// Why the batch left.
-    pub trigger: Trigger,
-    /// How many stamps the batch holds.
-    pub size: usize,
-}
-
 /// What the database knows of a stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum StampStanding {
     /// There is no row of the stamp.
     Unknown,
     /// The stamp has its row and is in no batch.
@@ -85,18 +47,18 @@ const STANDINGS: &str = "
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn standings(database: &Database, ids: &[&str]) -> Result<Vec<Standing>, DatabaseError> {
+pub async fn standings(database: &Database, ids: &[&str]) -> Result<Vec<StampStanding>, DatabaseError> {
     let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
                 let row = session.query_one(STANDINGS, &[&ids]).await?;
-                let mut standings = vec![Standing::Unknown; ids.len()];
+                let mut standings = vec![StampStanding::Unknown; ids.len()];
                 let (known, processed): (Option<Vec<i64>>, Option<Vec<bool>>) =
                     (row.try_get(0)?, row.try_get(1)?);
                 for (ordinal, processed) in known.into_iter().flatten().zip(processed.into_iter().flatten()) {
                     standings[ordinal as usize - 1] =
-                        if processed { Standing::Processed } else { Standing::Pending };
+                        if processed { StampStanding::Processed } else { StampStanding::Pending };
                 }
                 Ok(standings)
             })
@@ -183,36 +145,4 @@ pub async fn probe(
             })
         })
         .await
-}
-
-/// Returns the part of a statement that makes batches of what the part `won` has won: a row for each stamp, with the id of
-/// its batch as `batch_id`. The part `numbered` names the batches that there may be: `batch`, `trigger` and `id`. What
-/// comes of them is told by `sized`, with a `size` for each that is made, and by `batched`, when they were made.
-fn make(listener: &str, topic: &str) -> String {
-    format!(
-        "sized AS MATERIALIZED (
-            SELECT n.batch, n.trigger, n.id, w.size
-            FROM (SELECT batch_id, count(*)::int4 AS size FROM won WHERE {DURABLE} GROUP BY batch_id) AS w
-            JOIN numbered n ON n.id = w.batch_id
-            ORDER BY n.id
-        ), batched AS (
-            INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
-            SELECT id, trigger, size, {listener}, {topic}, clock_timestamp() FROM sized
-            RETURNING processed_at
-        )"
-    )
-}
-
-/// Returns the part of a statement that makes stamps members of their batches whose pending rows the part `taken` has
-/// taken. The coordinates of an event are null where they are not known.
-fn join(taken: &str, topic: &str) -> String {
-    format!(
-        "joined AS (
-            INSERT INTO processed_stamps
-                (stamp_id, batch_id, time_tolerance, created_date, kafka_topic, kafka_partition, kafka_offset)
-            SELECT stamp_id, batch_id, time_tolerance, created_date, nullif(kafka_topic, {topic}), kafka_partition,
-                kafka_offset
-            FROM {taken} ORDER BY stamp_id
-        )"
-    )
 }

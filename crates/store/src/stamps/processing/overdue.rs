@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use domain::batch::net::{AHEAD, GRACE, SEEN, Seen};
 
+use super::made::{join, make};
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -135,7 +136,7 @@ pub async fn take(
 }
 
 fn take_statement() -> String {
-    let (join, make) = (super::join("won", "$5"), super::make("$4", "$5"));
+    let (join, make) = (join("won", "$5"), make("$4", "$5"));
     format!(
         "
         WITH turn AS MATERIALIZED (

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 
-use super::{MadeBatch, Processed, join, make};
+use super::made::{MadeBatch, Processed, join, make};
 use crate::clock::ClockSample;
 use crate::connection::{Parameter, Session};
 use crate::durable::DURABLE;

@@ -4,7 +4,7 @@ use domain::batch::heart::{Batch, Failure};
 use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
 use store::Database;
-use store::stamps::processing::{Processed, Standing};
+use store::stamps::processing::{Processed, StampStanding};
 use store::stamps::{intake, owners, processing};
 use test_support::{TestDatabase, eventually};
 
@@ -14,7 +14,7 @@ use crate::values::{batches, numbered};
 async fn looked_up(pool: &Database, mut batches: Vec<Batch>) -> Vec<Batch> {
     for member in batches.iter_mut().flat_map(|batch| &mut batch.members) {
         let found = processing::standings(pool, &[member.stamp.object_cid().as_str()]).await;
-        member.has_row = found.expect("looked up") == [Standing::Pending];
+        member.has_row = found.expect("looked up") == [StampStanding::Pending];
     }
     batches
 }
@@ -47,7 +47,10 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     assert_eq!(database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'").await, 4);
     intake::store(&pool, owner, &numbered(4, &["waits"])).await.expect("stored");
     let found = processing::standings(&pool, &["new", "nobody", "a", "waits"]).await.expect("looked up");
-    assert_eq!(found, [Standing::Processed, Standing::Unknown, Standing::Processed, Standing::Pending]);
+    assert_eq!(
+        found,
+        [StampStanding::Processed, StampStanding::Unknown, StampStanding::Processed, StampStanding::Pending]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +209,7 @@ async fn a_write_and_a_look_up_read_the_rows_they_are_about_and_no_others() {
     let pool = database.pool();
     let ids: Vec<String> = (1..=MEMBERS).map(|id| id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    assert!(!processing::standings(&pool, &ids).await.expect("looked up").contains(&Standing::Unknown));
+    assert!(!processing::standings(&pool, &ids).await.expect("looked up").contains(&StampStanding::Unknown));
     let mut batches = batches(ids.iter().copied(), 10, &[MinBatchSize; MEMBERS as usize / 10]);
     batches.iter_mut().flat_map(|batch| &mut batch.members).for_each(|member| member.has_row = true);
     let processed = processing::process(&pool, &batches, "one", "t", false).await.expect("processed");
