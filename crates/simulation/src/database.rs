@@ -193,14 +193,15 @@ impl Database {
                 }
             }
         }
-        let (processed, mut stamps): (Vec<_>, Vec<_>) = std::mem::take(&mut screened.stamps)
-            .into_iter()
-            .partition(|waiting| self.processed.contains_key(&id_of(&waiting.stamp)));
-        for waiting in &mut stamps {
-            waiting.has_row = self.pending.rows.contains_key(&id_of(&waiting.stamp));
+        for mut waiting in std::mem::take(&mut screened.stamps) {
+            let id = id_of(&waiting.stamp);
+            if self.processed.contains_key(&id) {
+                screened.repeats.push(waiting.position);
+                continue;
+            }
+            waiting.has_row = self.pending.rows.contains_key(&id);
+            screened.stamps.push(waiting);
         }
-        screened.stamps = stamps;
-        screened.repeats = processed.into_iter().map(|waiting| waiting.position).collect();
         screened
     }
 

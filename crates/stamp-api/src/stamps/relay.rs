@@ -110,7 +110,7 @@ async fn publish(
             }
         }
         if are_many {
-            // Cut short by a stop, like everything here.
+            // A stop does not wait for more.
             let _stopped = tokio::time::timeout(GATHERED, stop.cancelled()).await;
         }
     }

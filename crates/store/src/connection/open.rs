@@ -40,8 +40,8 @@ const SETTINGS: &[(&str, &str)] = &[
 pub enum Plans {
     /// Each time: the planner sees how many rows there are.
     EachTime,
-    /// Once, for statements whose plan does not depend on the number of rows, and which planning would take longer than
-    /// a good part of their work. A pooler's session plans each time all the same.
+    /// Once, for statements whose plan does not depend on the number of rows, and of whose time planning takes a good part.
+    /// A pooler's session plans each time all the same.
     Once,
 }
 
@@ -101,8 +101,8 @@ impl Target {
             host.application_name(application_name);
         }
         let isolation = ("default_transaction_isolation".to_owned(), "read committed".to_owned());
-        let options = options::write(all.iter().chain([&isolation, &mark]));
-        let options_to_plan_once = options::write(to_plan_once.iter().chain([&isolation, &mark]));
+        let own = |settings: &[(String, String)]| options::write(settings.iter().chain([&isolation, &mark]));
+        let (options, options_to_plan_once) = (own(&all), own(&to_plan_once));
         let set_local = options::set_local(&all);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {set_local}");
         let (is_pooled, trouble) = (AtomicBool::new(pgbouncer), Trouble::default());

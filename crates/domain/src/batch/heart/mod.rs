@@ -26,4 +26,4 @@ pub use self::event::{
     Batch, Chunk, Command, Content, Distant, Event, Failure, Member, Moment, Record, Request, Screened,
     Screening, Step, Wake, Write,
 };
-pub use self::state::{COMMITS, Heart, HeartSettings, TRANSACTION};
+pub use self::state::{COMMIT_PAUSE, Heart, HeartSettings, TRANSACTION};

@@ -32,7 +32,7 @@ const ROOM: usize = 2 * TRANSACTION;
 
 /// The least time between two commits of offsets. Kafka takes one in milliseconds; where each of many small batches is
 /// followed by one, they pile up before the group's coordinator, and the heartbeats behind them.
-pub const COMMITS: Duration = Duration::from_millis(100);
+pub const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A revocation that waits for the work under way.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::event::{
     Chunk, Command, Content, Distant, Event, Failure, Moment, Record, Request, Screened, Screening, Step,
 };
-use super::state::{COMMITS, Heart, Revocation, Screen, Work};
+use super::state::{COMMIT_PAUSE, Heart, Revocation, Screen, Work};
 use crate::batch::assignment::{Assignment, Commit, Position};
 use crate::batch::pending::{Admission, PendingStamp};
 
@@ -190,8 +190,8 @@ impl<X> Heart<X> {
         }
     }
 
-    /// Commits the frontiers that have moved, those that go on no more often than every [`COMMITS`]. Lower ones at once:
-    /// while the higher one stands, whoever comes next misses what a topic that begins again has below.
+    /// Commits the frontiers that have moved, with a [`COMMIT_PAUSE`] between those that go on. Lower ones at once: while
+    /// the higher one stands, whoever comes next misses what a topic that begins again has below.
     pub(super) fn commit(&mut self, now: Moment, commands: &mut Vec<Command<X>>) {
         // What the client knows may be lower than what it was told, which is still on its way then.
         let told = |commit: &Commit| self.told.get(&commit.assignment.partition).copied();
@@ -206,7 +206,7 @@ impl<X> Heart<X> {
             self.wake.no_later_than(self.next_commit);
             return;
         }
-        self.next_commit = now.elapsed + COMMITS;
+        self.next_commit = now.elapsed + COMMIT_PAUSE;
         for commit in &moved {
             self.committed.insert(commit.assignment.partition, *commit);
             self.told.insert(commit.assignment.partition, commit.offset);

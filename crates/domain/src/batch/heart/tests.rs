@@ -67,7 +67,7 @@ impl Rig {
 
     /// Hands an event in when offsets may be committed again.
     fn step_later(&mut self, event: Event<&'static str>) -> Vec<Command<&'static str>> {
-        self.now.elapsed += COMMITS;
+        self.now.elapsed += COMMIT_PAUSE;
         self.step(event)
     }
 
@@ -156,11 +156,11 @@ fn offsets_that_go_on_are_committed_no_more_often_than_every_so_long_and_none_is
     for offset in 0..50 {
         commits.extend(committed(&rig.fetch(vec![rig.record(of(0, 1), offset, &offset.to_string(), 10)])));
         commits.extend(committed(&rig.step(Event::Done)));
-        rig.now.elapsed += COMMITS / 10;
+        rig.now.elapsed += COMMIT_PAUSE / 10;
     }
     assert_eq!(commits.len(), 5, "{commits:?}");
-    assert!(rig.heart.wake().elapsed.is_some_and(|until| until <= rig.now.elapsed + COMMITS));
-    assert_eq!(committed(&rig.pass(COMMITS)), [(0, 1, 50)]);
+    assert!(rig.heart.wake().elapsed.is_some_and(|until| until <= rig.now.elapsed + COMMIT_PAUSE));
+    assert_eq!(committed(&rig.pass(COMMIT_PAUSE)), [(0, 1, 50)]);
     assert_eq!(rig.heart.wake().elapsed, None);
 }
 
@@ -279,7 +279,7 @@ fn a_distant_stamp_is_stored_and_waited_for_no_longer() {
     let commands = rig.fetch(records);
     assert_eq!((written(&commands).len(), rig.heart.pending()), (0, 1));
     assert_eq!(committed(&commands), [(0, 1, 0)]);
-    assert_eq!(committed(&rig.pass(COMMITS)), [(0, 1, 1)]);
+    assert_eq!(committed(&rig.pass(COMMIT_PAUSE)), [(0, 1, 1)]);
 }
 
 #[test]

@@ -210,9 +210,9 @@ fn statement(on_conflict: &str) -> String {
             RETURNING object_cid, batch_id
         ), known AS MATERIALIZED (
             SELECT s.stamp_id, i.*
-            FROM unnest($8::int4[], $9::timestamptz[], $10::int4[], $11::int8[], $12::int4[], $7::text[])
+            FROM unnest($7::text[], $8::int4[], $9::timestamptz[], $10::int4[], $11::int8[], $12::int4[])
                 WITH ORDINALITY
-                AS i (time_tolerance, created_date, kafka_partition, kafka_offset, batch, object_cid, ordinal)
+                AS i (object_cid, time_tolerance, created_date, kafka_partition, kafka_offset, batch, ordinal)
             CROSS JOIN LATERAL (SELECT id AS stamp_id FROM stamps WHERE object_cid = i.object_cid OFFSET 0) AS s
             WHERE {DURABLE}
         ), freed AS (
