@@ -73,7 +73,7 @@ async fn the_events_of_stamps_that_have_left_are_published_after_the_api_was_kil
     let (_api, _url) = world.api().await;
     world.every_event_is_published(60).await;
     let owners = || world.database.number("SELECT count(*) FROM intake_owners");
-    eventually("the dead owners are gone", owners, |owners| *owners == 2).await;
+    eventually("the dead owners are gone", owners, |owners| *owners == 3).await;
     world.every_stamp_is_in_one_batch(60).await;
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use domain::outbox::{Lane, OutboxEvent, OwnerId};
 use domain::stamp::{ObjectCid, Stamp};
 use store::clock::PostgresClock;
-use store::stamps::intake::{GroupCommit, Numbered, store};
+use store::stamps::intake::{GroupCommit, Numbered, Taken, store};
 use store::{Database, ErrorClass};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::stamps::outbox::{BULK, Outbox, SINGLE};
 
@@ -29,6 +30,8 @@ const BULK_QUEUE: usize = 1_000;
 const OWNER_LIMIT: Duration = Duration::from_secs(1);
 /// How long a single stamp may wait in all: an answer is due within two seconds.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_900);
+/// For how long further ids are likely to be taken after one was.
+const WARY: Duration = Duration::from_secs(60);
 /// How long many stamps may wait in all, as long as the database answers: as long as their body may take.
 const BULK_LIMIT: Duration = Duration::from_secs(10);
 
@@ -79,12 +82,16 @@ impl Intake {
             database: database.clone(),
             clock: Arc::clone(clock),
             outbox: Arc::clone(outbox),
+            wary_until: Instant::now(),
         };
         let mut committers = JoinSet::new();
         let (single, requests) = mpsc::channel(QUEUE);
         committers.spawn(committer(SINGLE).run(requests));
         let (bulk, requests) = mpsc::channel(BULK_QUEUE);
-        committers.spawn(committer(BULK).run_bulk(requests));
+        let requests = Arc::new(Mutex::new(requests));
+        for lane in BULK {
+            committers.spawn(committer(lane).run_bulk(Arc::clone(&requests)));
+        }
         (Self { single, bulk }, committers)
     }
 
@@ -157,6 +164,17 @@ impl Unanswered {
     }
 }
 
+/// Waits for a request and takes those behind it that go into the same transaction. Returns none once nobody sends any
+/// more.
+async fn fill(requests: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+    let mut group: Vec<_> = requests.recv().await.into_iter().collect();
+    while group.iter().map(|request| request.stamps.len()).sum::<usize>() < GROUP {
+        let Ok(next) = requests.try_recv() else { break };
+        group.push(next);
+    }
+    group
+}
+
 struct Committer {
     /// Lane of the committer, with an owner of its own: two that lock one row together cost the database a multixact
     /// for each commit.
@@ -164,11 +182,13 @@ struct Committer {
     database: Database,
     clock: Arc<PostgresClock>,
     outbox: Arc<Outbox>,
+    /// Until when ids are likely to be taken.
+    wary_until: Instant,
 }
 
 impl Committer {
     /// Stores what comes one by one, as much at once as has come.
-    async fn run(self, mut requests: mpsc::Receiver<Submission>) {
+    async fn run(mut self, mut requests: mpsc::Receiver<Submission>) {
         let mut group = Vec::new();
         while requests.recv_many(&mut group, GROUP).await > 0 {
             // Everybody was answered.
@@ -176,14 +196,20 @@ impl Committer {
         }
     }
 
-    /// Stores what comes by the thousand, in the order of the requests.
-    async fn run_bulk(self, mut requests: mpsc::Receiver<Submission>) {
-        let mut group = Vec::new();
-        while requests.recv_many(&mut group, BULK_QUEUE).await > 0 {
-            if let Err(error) = self.commit(mem::take(&mut group)).await {
-                // Who has waited behind a database that does not answer is not to wait for another try.
-                while let Ok(request) = requests.try_recv() {
-                    request.begin().1.reply(Err(error));
+    /// Stores what comes by the thousand, so much at once as fills a transaction.
+    async fn run_bulk(mut self, requests: Arc<Mutex<mpsc::Receiver<Submission>>>) {
+        loop {
+            let group = fill(&mut *requests.lock().await).await;
+            if group.is_empty() {
+                return;
+            }
+            if let Err(error) = self.commit(group).await {
+                // Who has waited behind a database that does not answer is not to wait for another try. Where another
+                // committer has the lock, nobody waits.
+                if let Ok(mut requests) = requests.try_lock() {
+                    while let Ok(request) = requests.try_recv() {
+                        request.begin().1.reply(Err(error));
+                    }
                 }
             }
         }
@@ -191,7 +217,7 @@ impl Committer {
 
     /// Stores the stamps of submissions in this order, in no more statements than their number takes, and answers each
     /// submission after its last stamp. The first failure is everybody's who is not answered then.
-    async fn commit(&self, submissions: Vec<Submission>) -> Result<(), IntakeError> {
+    async fn commit(&mut self, submissions: Vec<Submission>) -> Result<(), IntakeError> {
         let (stamps, mut unanswered): (Vec<_>, Vec<_>) =
             submissions.into_iter().map(Submission::begin).unzip();
         let of = |(of, stamps): (usize, Vec<Stamp>)| stamps.into_iter().map(move |stamp| (of, stamp));
@@ -220,7 +246,7 @@ impl Committer {
 
     /// Stores the stamps of one transaction and tells the outbox of them. Of those with one id the first goes on, whether
     /// it is stored now or was stored before.
-    async fn commit_group(&self, mut stamps: Vec<Stamp>) -> Result<Outcomes, IntakeError> {
+    async fn commit_group(&mut self, mut stamps: Vec<Stamp>) -> Result<Outcomes, IntakeError> {
         let mut seen = HashSet::with_capacity(stamps.len());
         let first: Vec<bool> = stamps.iter().map(|stamp| seen.insert(stamp.object_cid().as_str())).collect();
         let mut is_first = first.iter();
@@ -242,7 +268,10 @@ impl Committer {
 
     /// Stores stamps under the lane's owner, or under a new one where that was retired by somebody else. The outbox
     /// is told of every outcome but the good one.
-    async fn store(&self, stamps: Vec<Stamp>) -> Result<(OwnerId, HashSet<i64>, Vec<Numbered>), IntakeError> {
+    async fn store(
+        &mut self,
+        stamps: Vec<Stamp>,
+    ) -> Result<(OwnerId, HashSet<i64>, Vec<Numbered>), IntakeError> {
         for _ in 0..2 {
             let numbered = self.outbox.number(self.lane, stamps.len());
             let numbered = tokio::time::timeout(OWNER_LIMIT, numbered).await;
@@ -253,8 +282,12 @@ impl Committer {
                 .zip(first..)
                 .map(|(stamp, number)| Numbered { number, stamp })
                 .collect();
-            match store(&self.database, owner.0, &rows).await {
+            let taken = if Instant::now() < self.wary_until { Taken::Likely } else { Taken::Unlikely };
+            match store(&self.database, owner.0, &rows, taken).await {
                 Ok(GroupCommit::Committed { accepted, clock }) => {
+                    if accepted.len() < rows.len() {
+                        self.wary_until = Instant::now() + WARY;
+                    }
                     self.clock.observe(clock);
                     return Ok((owner, accepted.into_iter().collect(), rows));
                 }

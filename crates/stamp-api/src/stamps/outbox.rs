@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, watch};
 /// Lane of the committer that stores what comes in requests of its own. It is one: two share what comes, and the smaller
 /// a group, the more processor time each stamp takes.
 pub const SINGLE: Lane = 0;
-/// Lane of the committer that stores what comes by the thousand: nothing else waits behind it.
-pub const BULK: Lane = SINGLE + 1;
+/// Lanes of the committers that store what comes by the thousand: nothing else waits behind it. While the database
+/// commits for one of them, it inserts for the other.
+pub const BULK: [Lane; 2] = [SINGLE + 1, SINGLE + 2];
 
 /// How many lanes there are, each with an owner of its own.
-const LANES: usize = BULK + 1;
+const LANES: usize = 1 + BULK.len();
 /// The most events in memory, of about 300 bytes each; what comes beyond is read from the database later.
 pub const EVENTS: usize = 100_000;
 /// Rows that are read from the database, published and acknowledged together.

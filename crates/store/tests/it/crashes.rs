@@ -6,8 +6,9 @@ use store::dead_letters::{self, queries};
 use store::messages::inbox::{self, Folder};
 use store::messages::rows;
 use store::settings::DatabaseSettings;
+use store::stamps::intake::{self, Taken};
 use store::stamps::processing::StampStanding;
-use store::stamps::{intake, owners, processing};
+use store::stamps::{owners, processing};
 use store::{Database, migrations};
 use test_support::OwnPostgres;
 use uuid::Uuid;
@@ -60,7 +61,7 @@ async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_
     let owner = owners::register(&pool).await.expect("an owner");
     let ids: Vec<String> = (0..50).map(|id| format!("cid-{id}")).collect();
     for (id, seq) in ids.iter().zip(1..) {
-        intake::store(&pool, owner, &numbered(seq, &[id])).await.expect("stored");
+        intake::store(&pool, owner, &numbered(seq, &[id]), Taken::Unlikely).await.expect("stored");
     }
     let pool = world.crash().await;
     let stamps = owners::outbox(&pool, owner, 0, 100).await.expect("the outbox").len();

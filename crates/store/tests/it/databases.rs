@@ -4,7 +4,7 @@ use platform::settings::Secret;
 use store::migrations::migrate;
 use store::readiness::{DatabaseState, look, wait_for_database};
 use store::settings::DatabaseSettings;
-use store::stamps::intake::{self, GroupCommit};
+use store::stamps::intake::{self, GroupCommit, Taken};
 use store::stamps::{batches, owners, processing};
 use store::{Database, ErrorClass};
 use test_support::{Directory, OwnPostgres, PgBouncer, TestDatabase, eventually};
@@ -22,7 +22,7 @@ fn pool(url: &str) -> Database {
 /// Stores a stamp and reads it, and what Diesel reads.
 async fn work(database: &Database, id: &str) {
     let owner = owners::register(database).await.expect("an owner");
-    let stored = intake::store(database, owner, &numbered(1, &[id])).await.expect("stored");
+    let stored = intake::store(database, owner, &numbered(1, &[id]), Taken::Unlikely).await.expect("stored");
     assert!(matches!(stored, GroupCommit::Committed { .. }));
     assert_eq!(owners::outbox(database, owner, 0, 10).await.expect("read").len(), 1);
     assert_eq!(batches::find(database, 1, 10).await.expect("read"), None);
@@ -96,11 +96,12 @@ async fn a_database_that_was_read_only_is_written_to_as_soon_as_it_can_be() {
     let fresh = database.pool();
     fresh.open().await.expect("it answers");
     assert_eq!(look(&fresh).await.expect("it answers"), DatabaseState::ReadOnly);
-    let refused = intake::store(&fresh, owner, &numbered(1, &["a"])).await.expect_err("read-only");
+    let refused =
+        intake::store(&fresh, owner, &numbered(1, &["a"]), Taken::Unlikely).await.expect_err("read-only");
     assert_eq!((refused.class(), refused.had_no_effect()), (ErrorClass::Transient, true), "{refused}");
     database.run(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
     // Nothing that was opened meanwhile is used again.
-    intake::store(&fresh, owner, &numbered(1, &["a"])).await.expect("written");
+    intake::store(&fresh, owner, &numbered(1, &["a"]), Taken::Unlikely).await.expect("written");
     fresh.open().await.expect("it answers");
     wait_for_database(&fresh).await.expect("usable");
 }
@@ -150,7 +151,8 @@ async fn what_takes_a_person_to_mend_is_told() {
         work(&pool, "before").await;
         let owner = owners::register(&pool).await.expect("an owner");
         database.run(change).await;
-        let refused = intake::store(&pool, owner, &numbered(1, &["after"])).await.expect_err(change);
+        let refused =
+            intake::store(&pool, owner, &numbered(1, &["after"]), Taken::Unlikely).await.expect_err(change);
         assert_ne!(refused.class(), ErrorClass::Data, "{change}: {refused}");
         let said = pool.trouble().unwrap_or_default();
         assert!(said.contains(told), "{change}: {said:?}");

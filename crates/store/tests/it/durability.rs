@@ -8,8 +8,9 @@ use store::dead_letters::queries::{self, Filter};
 use store::dead_letters::replays;
 use store::messages::inbox;
 use store::messages::rows;
+use store::stamps::intake::{self, Taken};
 use store::stamps::processing::overdue;
-use store::stamps::{intake, owners, processing};
+use store::stamps::{owners, processing};
 use store::{Database, dead_letters};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
@@ -48,7 +49,7 @@ async fn watch(database: &TestDatabase, default: &str, expected: &str) {
 /// Has every function of the crate write that writes anything.
 async fn write(pool: &Database) {
     let owner = owners::register(pool).await.expect("registered");
-    intake::store(pool, owner, &numbered(1, &["a", "b"])).await.expect("stored");
+    intake::store(pool, owner, &numbered(1, &["a", "b"]), Taken::Unlikely).await.expect("stored");
     owners::renew(pool, &[(owner, 2)]).await.expect("renewed");
     // Two that are overdue, whose owner has not published them: one leaves, the other is put off.
     let seen = overdue::look(pool).await.expect("seen");

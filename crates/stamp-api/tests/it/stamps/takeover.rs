@@ -103,7 +103,7 @@ async fn an_api_whose_owner_was_retired_by_another_goes_on_under_a_new_one_and_l
     assert_eq!(world.stamps().await, 200);
     everything_is_published(&world).await;
     let last = || owners(&world);
-    let are_new = |owners: &Vec<i64>| owners.len() == 2 && owners.iter().all(|owner| !first.contains(owner));
+    let are_new = |owners: &Vec<i64>| owners.len() == 3 && owners.iter().all(|owner| !first.contains(owner));
     eventually("new owners", last, are_new).await;
     api.stop().await;
 }
@@ -143,8 +143,8 @@ async fn an_api_that_was_cut_off_for_longer_than_the_silence_is_taken_over_and_g
     assert!(matches!(zombie.create("during").await.status, 201 | 409));
     everything_is_published(&world).await;
     assert_eq!(world.stamps().await, 4);
-    // Two for either, one for each committer.
-    let are_new = |living: &Vec<i64>| living.len() == 4 && !living.iter().any(|owner| its.contains(owner));
+    // Three for either, one for each committer.
+    let are_new = |living: &Vec<i64>| living.len() == 6 && !living.iter().any(|owner| its.contains(owner));
     eventually("each has owners of its own", || owners(&world), are_new).await;
     for api in [zombie, other] {
         Api::stop(api).await;

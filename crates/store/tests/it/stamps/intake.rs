@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use store::Database;
-use store::stamps::intake::{self, GroupCommit};
+use store::stamps::intake::{self, GroupCommit, Taken};
 use store::stamps::owners;
 use test_support::TestDatabase;
 
 use crate::values::numbered;
 
 async fn store(pool: &Database, owner: i64, first: i64, ids: &[&str]) -> Option<Vec<i64>> {
-    match intake::store(pool, owner, &numbered(first, ids)).await.expect("the database answers") {
+    store_as(Taken::Unlikely, pool, owner, first, ids).await
+}
+
+async fn store_as(taken: Taken, pool: &Database, owner: i64, first: i64, ids: &[&str]) -> Option<Vec<i64>> {
+    match intake::store(pool, owner, &numbered(first, ids), taken).await.expect("the database answers") {
         GroupCommit::Committed { mut accepted, .. } => {
             accepted.sort_unstable();
             Some(accepted)
@@ -21,14 +25,12 @@ async fn store(pool: &Database, owner: i64, first: i64, ids: &[&str]) -> Option<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_are_taken_are_told_by_their_numbers() {
-    let (database, pool) = {
-        let database = TestDatabase::new().await;
-        let pool = database.pool();
-        (database, pool)
-    };
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
     let owner = owners::register(&pool).await.expect("an owner");
     assert_eq!(store(&pool, owner, 1, &["b", "a"]).await, Some(vec![1, 2]));
-    assert_eq!(store(&pool, owner, 3, &["c", "a", "ä"]).await, Some(vec![3, 5]));
+    assert_eq!(store_as(Taken::Likely, &pool, owner, 3, &["b", "a"]).await, Some(vec![]));
+    assert_eq!(store_as(Taken::Unlikely, &pool, owner, 3, &["c", "a", "ä"]).await, Some(vec![3, 5]));
     assert_eq!(database.number("SELECT count(*) FROM stamps").await, 4);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 4);
     let outbox = owners::outbox(&pool, owner, 1, 10).await.expect("the outbox");

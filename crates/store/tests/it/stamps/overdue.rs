@@ -9,7 +9,7 @@ use domain::batch::pending::PendingStamp;
 use domain::batch::policy::Trigger::Deadline;
 use domain::stamp::Stamp;
 use store::Database;
-use store::stamps::intake::{self, GroupCommit, Numbered};
+use store::stamps::intake::{self, GroupCommit, Numbered, Taken};
 use store::stamps::processing::overdue::{self, Take};
 use store::stamps::{distant, owners, processing};
 use test_support::TestDatabase;
@@ -22,7 +22,9 @@ async fn due(ids: &[(&str, i64)]) -> (TestDatabase, Database, i64) {
     let pool = database.pool();
     let owner = owners::register(&pool).await.expect("an owner");
     let names: Vec<&str> = ids.iter().map(|(id, _)| *id).collect();
-    let stored = intake::store(&pool, owner, &numbered(1, &names)).await.expect("the database answers");
+    let stored = intake::store(&pool, owner, &numbered(1, &names), Taken::Unlikely)
+        .await
+        .expect("the database answers");
     assert!(matches!(stored, GroupCommit::Committed { .. }));
     for (id, ms) in ids {
         set_due(&database, id, &format!("clock_timestamp() - interval '{ms} ms'")).await;
@@ -135,7 +137,7 @@ async fn an_owner_that_is_gone_although_an_event_of_it_is_not_published_is_put_b
         [1, 2],
         "what waits was published before it was forgotten"
     );
-    let retired = intake::store(&pool, owner, &numbered(4, &["late"])).await.expect("asked");
+    let retired = intake::store(&pool, owner, &numbered(4, &["late"]), Taken::Unlikely).await.expect("asked");
     assert!(matches!(retired, GroupCommit::OwnerRetired));
     owners::forget(&pool, owner).await.expect("forgotten");
     assert_eq!(unpublished(&database).await, 0);

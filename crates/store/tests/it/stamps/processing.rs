@@ -3,9 +3,10 @@
 use domain::batch::heart::{Batch, Failure};
 use domain::batch::policy::Trigger;
 use domain::batch::policy::Trigger::{Deadline, MinBatchSize};
-use store::Database;
+use store::stamps::intake::{self, Taken};
 use store::stamps::processing::{Processed, StampStanding};
-use store::stamps::{intake, owners, processing};
+use store::stamps::{owners, processing};
+use store::{Database, Plans};
 use test_support::{TestDatabase, eventually};
 
 use crate::values::{batches, numbered};
@@ -28,7 +29,7 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let owner = owners::register(&pool).await.expect("an owner");
-    intake::store(&pool, owner, &numbered(1, &["a", "b", "c"])).await.expect("stored");
+    intake::store(&pool, owner, &numbered(1, &["a", "b", "c"]), Taken::Unlikely).await.expect("stored");
 
     let first = looked_up(&pool, batches(["b", "a"], 2, &[MinBatchSize])).await;
     let first = processing::process(&pool, &first, "one", "t", false).await.expect("processed");
@@ -45,7 +46,7 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     assert_eq!(database.number("SELECT count(*) FROM batches").await, 3);
     assert_eq!(database.number("SELECT count(*) FROM pending_stamps").await, 0);
     assert_eq!(database.number("SELECT count(*) FROM stamp_states WHERE state = 'processed'").await, 4);
-    intake::store(&pool, owner, &numbered(4, &["waits"])).await.expect("stored");
+    intake::store(&pool, owner, &numbered(4, &["waits"]), Taken::Unlikely).await.expect("stored");
     let found = processing::standings(&pool, &["new", "nobody", "a", "waits"]).await.expect("looked up");
     assert_eq!(
         found,
@@ -61,7 +62,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
     let ids: Vec<String> = (0..300).map(|id| format!("cid-{id:03}")).collect();
     // Half of them are ours, half another producer's.
     let ours: Vec<&str> = ids.iter().step_by(2).map(String::as_str).collect();
-    intake::store(&pool, owner, &numbered(1, &ours)).await.expect("stored");
+    intake::store(&pool, owner, &numbered(1, &ours), Taken::Unlikely).await.expect("stored");
 
     let mut writers = Vec::new();
     for writer in 0..8 {
@@ -97,7 +98,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let owner = owners::register(&pool).await.expect("an owner");
-    intake::store(&pool, owner, &numbered(1, &["b"])).await.expect("stored");
+    intake::store(&pool, owner, &numbered(1, &["b"]), Taken::Unlikely).await.expect("stored");
     let triggers = [MinBatchSize, Deadline];
     let three = looked_up(&pool, batches(["a", "b", "c"], 2, &triggers)).await;
     // The answer to the write is lost, so to say.
@@ -205,19 +206,23 @@ async fn a_write_and_a_look_up_read_the_rows_they_are_about_and_no_others() {
         .await;
     let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes
                 WHERE relname IN ('stamps', 'pending_stamps')";
-    let before = database.number(read).await;
-    let pool = database.pool();
-    let ids: Vec<String> = (1..=MEMBERS).map(|id| id.to_string()).collect();
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    assert!(!processing::standings(&pool, &ids).await.expect("looked up").contains(&StampStanding::Unknown));
-    let mut batches = batches(ids.iter().copied(), 10, &[MinBatchSize; MEMBERS as usize / 10]);
-    batches.iter_mut().flat_map(|batch| &mut batch.members).for_each(|member| member.has_row = true);
-    let processed = processing::process(&pool, &batches, "one", "t", false).await.expect("processed");
-    assert!(!wins(&processed).contains(&false));
-    // A session counts what it has read at its end.
-    drop(pool);
-    let least = before + 3 * MEMBERS;
-    eventually("it is counted", || database.number(read), |read| *read >= least).await;
-    let read = database.number(read).await - before;
-    assert!(read < 4 * MEMBERS, "{read} rows were read for {MEMBERS}");
+    for (plans, first) in [(Plans::EachTime, 1), (Plans::Once, 1 + MEMBERS)] {
+        let before = database.number(read).await;
+        let [pool] = Database::shares(&database.settings(), "test", [(1, plans)]).expect("the URL is valid");
+        processing::warm_up(&pool).await.expect("planned");
+        let ids: Vec<String> = (first..first + MEMBERS).map(|id| id.to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let standings = processing::standings(&pool, &ids).await.expect("looked up");
+        assert!(!standings.contains(&StampStanding::Unknown));
+        let mut batches = batches(ids.iter().copied(), 10, &[MinBatchSize; MEMBERS as usize / 10]);
+        batches.iter_mut().flat_map(|batch| &mut batch.members).for_each(|member| member.has_row = true);
+        let processed = processing::process(&pool, &batches, "one", "t", false).await.expect("processed");
+        assert!(!wins(&processed).contains(&false));
+        // A session counts what it has read at its end.
+        drop(pool);
+        let least = before + 3 * MEMBERS;
+        eventually("it is counted", || database.number(read), |read| *read >= least).await;
+        let read = database.number(read).await - before;
+        assert!(read < 4 * MEMBERS, "{read} rows were read for {MEMBERS}, planned {plans:?}");
+    }
 }
