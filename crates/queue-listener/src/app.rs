@@ -72,7 +72,7 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let [database, for_messages, for_overdue] = Database::shares(
         &settings.database,
         "queue-listener",
-        [3, 2, 1].map(|weight| (weight, Plans::EachTime)),
+        [(3, Plans::Once), (2, Plans::EachTime), (1, Plans::EachTime)],
     )?;
     let pools = [database.clone(), for_messages.clone(), for_overdue.clone()];
     database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;

@@ -62,6 +62,9 @@ impl ClockSample {
 /// How far a sample may move the clock before whoever sleeps is woken to look again.
 const STEP: TimeDelta = TimeDelta::milliseconds(1);
 
+/// How much longer than asked for the runtime's timer may sleep: it counts in milliseconds and rounds up.
+const COARSE: Duration = Duration::from_millis(2);
+
 /// The longest sleep without a look at the clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -142,6 +145,12 @@ impl PostgresClock {
     }
 }
 
+/// Sleeps for a time that is short for the runtime's timer.
+async fn nap_finely(time: Duration) {
+    // It ends by itself where the runtime is being shut down.
+    let _cut = tokio::task::spawn_blocking(move || std::thread::sleep(time)).await;
+}
+
 impl Clock for PostgresClock {
     fn now(&self) -> DateTime<Utc> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now())
@@ -157,8 +166,14 @@ impl Clock for PostgresClock {
                 if left.is_zero() {
                     return;
                 }
+                let nap = async {
+                    match left.checked_sub(COARSE) {
+                        Some(nap) if !nap.is_zero() => tokio::time::sleep(nap.min(LONGEST_SLEEP)).await,
+                        _ => nap_finely(left).await,
+                    }
+                };
                 tokio::select! {
-                    () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
+                    () = nap => {}
                     () = stepped => {}
                 }
             }
