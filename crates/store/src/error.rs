@@ -2,7 +2,7 @@
 
 pub use domain::batch::heart::Failure;
 use tokio::time::error::Elapsed;
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{DbError, Severity};
 
 /// What to do about a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +99,12 @@ impl DatabaseError {
         self.state() == Some("25006")
     }
 
-    /// Tells whether there is a row already where each may occur once.
+    /// Tells whether there is a stamp already of the id of one that was inserted.
     pub(crate) fn is_taken(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
         self.state() == Some("23505")
+            // A sequence of internal ids that has fallen behind takes a person to mend.
+            && error.as_db_error().and_then(DbError::constraint) == Some("stamps_object_cid_key")
     }
 
     /// Tells whether the server knows no table of that name.
