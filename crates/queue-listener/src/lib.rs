@@ -16,6 +16,8 @@ mod group;
 mod health;
 mod messages;
 mod metrics;
+mod output;
 pub mod settings;
 mod stall;
 mod stamps;
+mod terminal;

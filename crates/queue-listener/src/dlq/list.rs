@@ -4,13 +4,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use domain::stamp::parse_date;
 use store::Database;
 use store::dead_letters::queries::{self, Filter, LetterSummary};
 use store::readiness::require_database;
 
-use super::output::{Output, line, object};
-use super::terminal::escaped;
-use super::time;
+use crate::output::{Output, line, object};
+use crate::terminal::escaped;
 
 /// Lists dead letters, the newest first.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct List {
     #[arg(long)]
     reason: Option<String>,
     /// Only the dead letters that were stored then or later (RFC 3339).
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_date)]
     since: Option<DateTime<Utc>>,
     /// At most so many dead letters.
     #[arg(long, value_name = "N", default_value_t = 50)]

@@ -1,26 +1,22 @@
 //! `queue-listener dlq`: what operators do with dead letters.
 //!
 //! [`list`] and [`show`] look, [`replay`] publishes them once more, [`purge`] removes them. Everything that is
-//! printed goes through [`output`], which lets nothing through that a terminal would obey.
+//! printed goes through `output`, which lets nothing through that a terminal would obey.
 
 mod list;
-mod output;
 mod publisher;
 mod purge;
 mod replay;
 mod show;
-mod terminal;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use domain::stamp::{InvalidDate, parse_date};
 use platform::settings::Environment;
 use store::Database;
 use store::dead_letters::queries::{self, Filter};
 use store::readiness::require_database;
 use store::settings::DatabaseSettings;
 
-use self::output::Output;
+use crate::output::Output;
 
 /// Lists, shows, replays and removes dead letters: the records that could not be understood.
 #[derive(Debug, Args)]
@@ -56,11 +52,6 @@ impl Dlq {
             DlqCommand::Purge(purge) => purge.run(&database, output).await,
         }
     }
-}
-
-/// Parses a point in time of the command line.
-fn time(text: &str) -> Result<DateTime<Utc>, InvalidDate> {
-    parse_date(text)
 }
 
 /// Selects dead letters and returns their ids and about how many bytes each takes.

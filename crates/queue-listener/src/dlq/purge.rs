@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use domain::stamp::parse_date;
 use store::Database;
 use store::dead_letters::queries::{self, Filter};
 
-use super::output::{Changes, Output};
-use super::{select, time};
+use super::select;
+use crate::output::{Changes, Output};
 
 /// Rows of dead letters that are removed together.
 const PAGE: usize = 1_000;
@@ -28,7 +29,7 @@ struct PurgeSelector {
     #[arg(long, value_name = "N", num_args = 1..)]
     id: Option<Vec<i64>>,
     /// All dead letters that were stored before this time (RFC 3339).
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_date)]
     before: Option<DateTime<Utc>>,
     /// All dead letters that were replayed and understood.
     #[arg(long)]

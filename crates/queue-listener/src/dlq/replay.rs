@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use domain::stamp::parse_date;
 use indicatif::ProgressBar;
 use platform::kafka::KafkaSettings;
 use platform::settings::Environment;
@@ -14,9 +15,9 @@ use store::clock::PostgresClock;
 use store::dead_letters::queries::{self, Filter, WholeLetter};
 use store::dead_letters::replays;
 
-use super::output::{Changes, Output};
 use super::publisher::{ReplayPublisher, is_outage};
-use super::{select, time};
+use super::select;
+use crate::output::{Changes, Output};
 
 /// Dead letters that are published and marked together, unless they are larger than a page may be.
 const PAGE: usize = 500;
@@ -33,7 +34,7 @@ pub(super) struct Replay {
     #[command(flatten)]
     selector: ReplaySelector,
     /// Of the topic's dead letters, only those that were stored then or later (RFC 3339).
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "topic", conflicts_with_all = ["id", "all"])]
+    #[arg(long, value_name = "TIME", value_parser = parse_date, requires = "topic", conflicts_with_all = ["id", "all"])]
     since: Option<DateTime<Utc>>,
     /// Say what would be published, and publish nothing.
     #[arg(long)]

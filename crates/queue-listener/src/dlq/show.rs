@@ -8,8 +8,8 @@ use store::Database;
 use store::dead_letters::queries::{self, Filter, WholeLetter};
 use store::readiness::require_database;
 
-use super::output::{self, Output, line, shown};
-use super::terminal::escaped;
+use crate::output::{self, Output, line, shown};
+use crate::terminal::escaped;
 
 /// Shows everything about one dead letter.
 ///

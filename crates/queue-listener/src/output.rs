@@ -5,26 +5,26 @@ use std::io::{ErrorKind, Write as _};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::terminal::json_line;
+use crate::terminal::json_line;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// Whether one JSON object a line is printed, for programs.
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// What a command did that changes dead letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     /// How many dead letters were meant.
-    pub(super) selected: usize,
+    pub(crate) selected: usize,
     /// How many dead letters the command changed.
-    pub(super) changed: usize,
+    pub(crate) changed: usize,
     /// Whether the command was not to change any.
-    pub(super) dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Whether the command was interrupted.
-    pub(super) interrupted: bool,
+    pub(crate) interrupted: bool,
 }
 
 impl Output {
@@ -32,7 +32,7 @@ impl Output {
     ///
     /// # Errors
     /// If standard output can't be written to, unless whoever reads has stopped reading.
-    pub(super) fn changes(self, changes: Changes) -> anyhow::Result<()> {
+    pub(crate) fn changes(self, changes: Changes) -> anyhow::Result<()> {
         let Changes { selected, changed, dry_run, interrupted } = changes;
         if self.json {
             return object(&json!({
@@ -53,7 +53,7 @@ impl Output {
 ///
 /// # Errors
 /// If standard output can't be written to, unless whoever reads has stopped reading.
-pub(super) fn line(line: &str) -> anyhow::Result<()> {
+pub(crate) fn line(line: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
@@ -64,11 +64,11 @@ pub(super) fn line(line: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If standard output can't be written to, unless whoever reads has stopped reading.
-pub(super) fn object(object: &Value) -> anyhow::Result<()> {
+pub(crate) fn object(object: &Value) -> anyhow::Result<()> {
     line(&json_line(object))
 }
 
 /// Returns a point in time as text for people.
-pub(super) fn shown(time: DateTime<Utc>) -> String {
+pub(crate) fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
