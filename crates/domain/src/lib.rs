@@ -6,11 +6,13 @@
 //! * [`message`]: a user message: its values, as a Kafka record, its topic and key.
 //! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
+//! * [`delivery`]: telling the outside of batches: what, to whom, and when again.
 //! * [`backoff`]: how long to wait before another try.
 //! * [`outbox`]: who publishes which stored event, and up to where everything is in Kafka.
 
 pub mod backoff;
 pub mod batch;
+pub mod delivery;
 pub mod fields;
 pub mod message;
 pub mod outbox;

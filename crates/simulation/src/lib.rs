@@ -8,6 +8,7 @@
 
 mod client;
 mod database;
+pub mod deliveries;
 mod group;
 mod history;
 mod judge;

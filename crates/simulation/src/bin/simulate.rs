@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulation::{History, Meeting, Meetings, Outcome, run, seeded, shrink};
+use simulation::{History, Meeting, Meetings, Outcome, deliveries, run, seeded, shrink};
+
+/// Of so many seeds one is played as a history of deliveries too, which takes longer.
+const DELIVERIES: u64 = 32;
 
 /// Lets hearts of listeners live through made-up histories and judges what they do.
 #[derive(Parser)]
@@ -40,6 +43,9 @@ struct Totals {
     happened: BTreeMap<&'static str, u64>,
     /// The first history that broke a promise.
     broken: Option<History>,
+    deliveries: u64,
+    /// The first seed of deliveries that broke a promise, and which.
+    undelivered: Option<(u64, String)>,
 }
 
 fn main() -> ExitCode {
@@ -97,10 +103,18 @@ fn play(arguments: &Arguments) -> Result<ExitCode, Unusable> {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let (history, outcome) = seeded(next.fetch_add(1, Ordering::Relaxed));
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let (history, outcome) = seeded(seed);
+                    let deliveries = seed.is_multiple_of(DELIVERIES).then(|| deliveries::play(seed));
                     let mut totals = totals.lock().expect("nobody panics with it");
                     totals.add(history, &outcome);
-                    if totals.broken.is_some() {
+                    if let Some(played) = deliveries {
+                        totals.deliveries += 1;
+                        if let Err(broken) = played {
+                            totals.undelivered.get_or_insert((seed, broken));
+                        }
+                    }
+                    if totals.broken.is_some() || totals.undelivered.is_some() {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
@@ -126,6 +140,10 @@ fn play(arguments: &Arguments) -> Result<ExitCode, Unusable> {
     });
     let totals = totals.into_inner().expect("nobody panics with it");
     print!("{}", totals.summary(begun.elapsed()));
+    if let Some((seed, broken)) = &totals.undelivered {
+        println!("\nbroken: {broken}\n\nmake simulate SEED={seed} SECONDS=1 plays it again");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(totals.broken.as_ref().map_or(ExitCode::SUCCESS, report))
 }
 
@@ -144,11 +162,11 @@ impl Totals {
     }
 
     fn line(&self, time: Duration) -> String {
-        let violations = u8::from(self.broken.is_some());
-        let Self { histories, steps, .. } = self;
+        let violations = u8::from(self.broken.is_some()) + u8::from(self.undelivered.is_some());
+        let Self { histories, deliveries, steps, .. } = self;
         let missed = self.meetings.missed().len();
         format!(
-            "{} s: {histories} histories, {steps} steps, {missed} meetings missed, {violations} violations",
+            "{} s: {histories} histories, {deliveries} of deliveries, {steps} steps, {missed} meetings missed, {violations} violations",
             time.as_secs()
         )
     }
