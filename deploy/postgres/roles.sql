@@ -46,7 +46,7 @@ DECLARE
     own_by name;
 BEGIN
     FOREACH relation IN ARRAY ARRAY[
-        '__diesel_schema_migrations', 'batches', 'dead_letters', 'intake_owners', 'left_events', 'messages',
+        '__diesel_schema_migrations', 'batches', 'dead_letters', 'deliveries', 'intake_owners', 'left_events', 'messages',
         'pending_stamps', 'processed_stamps', 'stamp_states', 'stamps', 'stored_messages'
     ]::regclass[] LOOP
         SELECT rolname INTO own_by FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = relation;
@@ -66,7 +66,7 @@ REVOKE ALL ON SEQUENCE batches_id_seq FROM stamp_api, stamp_listener, stamp_read
 -- writes its tables with the rights of its owner.
 
 -- stamp-api serve
-GRANT SELECT ON __diesel_schema_migrations, batches, stamp_states TO stamp_api;
+GRANT SELECT ON __diesel_schema_migrations, batches, deliveries, stamp_states TO stamp_api;
 GRANT SELECT, INSERT ON stamps, pending_stamps, dead_letters, stored_messages TO stamp_api;
 GRANT SELECT, INSERT, DELETE ON intake_owners TO stamp_api;
 GRANT UPDATE (published_through, retired, seen_at) ON intake_owners TO stamp_api;
@@ -84,7 +84,7 @@ GRANT UPDATE (
     recipient, deleted_at
 ) ON stored_messages TO stamp_api;
 
--- queue-listener run, queue-listener dlq
+-- queue-listener run, queue-listener dlq, queue-listener deliveries
 GRANT SELECT ON __diesel_schema_migrations TO stamp_listener;
 GRANT SELECT, INSERT ON stamps, batches, processed_stamps, stored_messages TO stamp_listener;
 GRANT USAGE ON SEQUENCE batches_id_seq TO stamp_listener;
@@ -100,8 +100,13 @@ GRANT INSERT ON left_events TO stamp_listener;
 -- Only `dlq purge` deletes dead letters.
 GRANT SELECT, INSERT, DELETE ON dead_letters TO stamp_listener;
 GRANT UPDATE (replays, replayed_at, resolved_at) ON dead_letters TO stamp_listener;
+-- Batches that are told to the outside; `deliveries` retries them and gives them up.
+GRANT SELECT, INSERT ON deliveries TO stamp_listener;
+GRANT UPDATE (
+    parts, through, claims, attempts, first_attempt_at, next_attempt_at, delivered_at, last_error
+) ON deliveries TO stamp_listener;
 
 -- People and programs that read.
-GRANT SELECT ON stamp_states, messages, stamps, batches, dead_letters TO stamp_reader;
+GRANT SELECT ON stamp_states, messages, stamps, batches, dead_letters, deliveries TO stamp_reader;
 
 COMMIT;

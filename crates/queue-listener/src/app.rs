@@ -19,6 +19,8 @@ use store::{Database, Plans};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::deliveries::handover::Handover;
+use crate::deliveries::{self, run::DeliveryParts};
 use crate::health::{Joined, health};
 use crate::messages::{self, poller::MessageParts};
 use crate::metrics::ListenerMetrics;
@@ -69,12 +71,12 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let registry = Registry::new();
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.
-    let [database, for_messages, for_overdue] = Database::shares(
+    let [database, for_messages, for_overdue, for_deliveries] = Database::shares(
         &settings.database,
         "queue-listener",
-        [(3, Plans::Once), (2, Plans::EachTime), (1, Plans::EachTime)],
+        [(3, Plans::Once), (2, Plans::EachTime), (1, Plans::EachTime), (2, Plans::EachTime)],
     )?;
-    let pools = [database.clone(), for_messages.clone(), for_overdue.clone()];
+    let pools = [database.clone(), for_messages.clone(), for_overdue.clone(), for_deliveries.clone()];
     database_connections(&registry, "queue_listener", move || Database::connections(&pools))?;
     let maker = TopicMaker::new(&settings.kafka).context("the Kafka client for topics can't be made")?;
     let kafka = reachability::watch(maker, TopicSpec::of_both(&settings.topics), stop.clone());
@@ -90,7 +92,12 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     let (server, handle, admin) = admin::server(settings.process.admin_addr, Arc::new(health), registry)?;
     tokio::spawn(server);
     let work = tokio::spawn(async move {
-        let pools = Pools { stamps: database, messages: for_messages, overdue: for_overdue };
+        let pools = Pools {
+            stamps: database,
+            messages: for_messages,
+            overdue: for_overdue,
+            deliveries: for_deliveries,
+        };
         let result = work(settings, pools, kafka, metrics, joined, stop).await;
         handle.stop(false).await;
         result
@@ -103,6 +110,7 @@ struct Pools {
     stamps: Database,
     messages: Database,
     overdue: Database,
+    deliveries: Database,
 }
 
 async fn work(
@@ -113,15 +121,7 @@ async fn work(
     joined: Joined,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let ready = async {
-        wait_for_database(&pools.stamps).await?;
-        anyhow::Ok(PostgresClock::synchronised(&pools.stamps).await)
-    };
-    let Some(clock) = stop.run_until_cancelled(ready).await else {
-        return Ok(());
-    };
-    let clock = Arc::new(clock?);
-    tokio::spawn(Arc::clone(&clock).keep(pools.stamps.clone(), stop.clone()));
+    let Some(clock) = clock(&pools.stamps, &stop).await? else { return Ok(()) };
     // Half of the time of a stop is for what is being written, half for leaving the groups.
     let patience = settings.process.shutdown_timeout.saturating_sub(RESERVE) / 2;
     let messages = MessageParts {
@@ -134,13 +134,14 @@ async fn work(
         patience,
     };
     let feed = Feed::default();
+    let (handover, deliveries) = deliveries(&settings, pools.deliveries, &clock, &metrics);
     let overdue = Overdue {
         database: pools.overdue,
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
         feed: feed.clone(),
-        listener: settings.instance_id.clone(),
-        topic: settings.topics.stamp_topic.clone(),
+        maker: settings.maker(),
+        handover: handover.clone(),
         max: settings.limits.max(),
         seed: seed(&settings.instance_id),
     };
@@ -156,14 +157,52 @@ async fn work(
         }
         let database = pools.stamps;
         let joined = joined.stamps;
-        let stamps = StampParts { settings, database, clock, metrics, joined, feed, patience };
+        let stamps = StampParts { settings, database, clock, metrics, joined, feed, handover, patience };
         let stamps = async { failing(stamps::run::run(stamps, &stop).await) };
         let messages = async { failing(messages::run::run(messages, stop.clone()).await) };
         let (stamps, messages) = tokio::join!(stamps, messages);
         stamps.and(messages)
     };
-    let (by_kafka, overdue) = tokio::join!(by_kafka, overdue);
-    by_kafka.and(overdue)
+    let deliveries = async {
+        let Some(parts) = deliveries else { return Ok(()) };
+        failing(deliveries::run::run(parts, patience, &stop).await)
+    };
+    let (by_kafka, overdue, deliveries) = tokio::join!(by_kafka, overdue, deliveries);
+    by_kafka.and(overdue).and(deliveries)
+}
+
+/// Waits for the database and returns its clock, which is kept from then on; none if `stop` comes first.
+async fn clock(database: &Database, stop: &CancellationToken) -> anyhow::Result<Option<Arc<PostgresClock>>> {
+    let ready = async {
+        wait_for_database(database).await?;
+        anyhow::Ok(PostgresClock::synchronised(database).await)
+    };
+    let Some(clock) = stop.run_until_cancelled(ready).await else { return Ok(None) };
+    let clock = Arc::new(clock?);
+    tokio::spawn(Arc::clone(&clock).keep(database.clone(), stop.clone()));
+    Ok(Some(clock))
+}
+
+/// Returns what hands batches over and what tells them, if there is a sink.
+fn deliveries(
+    settings: &ListenerSettings,
+    database: Database,
+    clock: &Arc<PostgresClock>,
+    metrics: &ListenerMetrics,
+) -> (Handover, Option<DeliveryParts>) {
+    let Some(sink) = settings.sink.clone() else { return (Handover::default(), None) };
+    let (handover, made) = Handover::new();
+    let parts = DeliveryParts {
+        settings: sink,
+        kafka: settings.kafka.clone(),
+        replication_factor: settings.topics.replication_factor,
+        database,
+        clock: Arc::clone(clock),
+        metrics: metrics.clone(),
+        made,
+        seed: seed(&settings.instance_id),
+    };
+    (handover, Some(parts))
 }
 
 /// Takes note once Kafka refuses, or has not answered for so long that a listener is of use without it.

@@ -5,6 +5,8 @@ use platform::settings::{Environment, ProcessSettings};
 use platform::{healthcheck, shutdown, telemetry};
 
 use crate::app;
+use crate::deliveries::commands::DeliveryCommands;
+use crate::deliveries::echo::WebhookEcho;
 use crate::dlq::Dlq;
 use crate::settings::{ADMIN_ADDR, ListenerSettings};
 
@@ -23,6 +25,8 @@ enum ListenerCommand {
     /// Listens until SIGTERM or SIGINT; this is what happens without a command.
     Run,
     Dlq(Dlq),
+    Deliveries(DeliveryCommands),
+    WebhookEcho(WebhookEcho),
     /// Ends with 0 if the service that listens on `ADMIN_ADDR` is ready, and prints what it says of itself.
     Healthcheck,
 }
@@ -41,6 +45,8 @@ impl ListenerCli {
                 app::start(settings, shutdown::on_signal()?)?.join().await
             }
             ListenerCommand::Dlq(dlq) => dlq.run(&environment).await,
+            ListenerCommand::Deliveries(deliveries) => deliveries.run(&environment).await,
+            ListenerCommand::WebhookEcho(echo) => echo.run(&environment).await,
             ListenerCommand::Healthcheck => {
                 let process = ProcessSettings::from_environment(&environment, ADMIN_ADDR)?;
                 println!("{}", healthcheck::ready(process.admin_addr).await?);

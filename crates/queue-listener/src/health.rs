@@ -10,7 +10,11 @@ use store::Database;
 use store::readiness::DatabaseState;
 use tokio::sync::watch;
 
+use crate::deliveries::metrics::DeliveryMetrics;
 use crate::metrics::ListenerMetrics;
+
+/// From so many tries in vain on it is said that no batch can be delivered.
+const FAILING: i64 = 5;
 
 /// Whether the groups were joined for the first time.
 #[derive(Clone, Default)]
@@ -55,6 +59,7 @@ pub(crate) fn health(
         .desire(any_of(&metrics.held_back, |partitions| {
             format!("an open transaction of another producer holds back records of {partitions} partitions")
         }))
+        .desire(failing(&metrics.deliveries))
         .desire(any_of(&metrics.silent, |partitions| {
             format!("{partitions} partitions have records of which none comes")
         }))
@@ -81,6 +86,17 @@ fn not_yet(
 fn not_joined(joined: &Arc<AtomicBool>, what: &'static str) -> Condition {
     let joined = Arc::clone(joined);
     Box::new(move || (!joined.load(Ordering::Acquire)).then(|| what.to_owned()))
+}
+
+/// Complains while no batch can be delivered.
+fn failing(metrics: &DeliveryMetrics) -> Condition {
+    let metrics = metrics.clone();
+    Box::new(move || {
+        let (failing, waiting) = (metrics.failing.get(), metrics.waiting.get());
+        (failing >= FAILING && waiting > 0).then(|| {
+            format!("the last {failing} tries to deliver a batch were in vain, and {waiting} wait; `queue-listener deliveries list` says why")
+        })
+    })
 }
 
 /// Complains while a gauge counts anything.

@@ -3,6 +3,7 @@
 use platform::metrics::{counter, counters, gauge, histogram, seconds};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
+use crate::deliveries::metrics::DeliveryMetrics;
 use crate::stall::Stall;
 
 /// The listener's metrics, of one process.
@@ -31,6 +32,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) paused: IntGauge,
     /// What the database is asked for at the moment.
     pub(crate) stall: Stall,
+    pub(crate) deliveries: DeliveryMetrics,
 }
 
 /// Upper bounds of batch sizes.
@@ -42,6 +44,7 @@ impl ListenerMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             stall: Stall::register(registry)?,
+            deliveries: DeliveryMetrics::register(registry)?,
             messages: counters(
                 registry,
                 "queue_listener_messages_total",
@@ -130,15 +133,19 @@ impl ListenerMetrics {
                 &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
             )?,
         };
+        metrics.show_what_did_not_happen_yet();
+        Ok(metrics)
+    }
+
+    fn show_what_did_not_happen_yet(&self) {
         for result in ["processed", "duplicate", "dead"] {
-            metrics.messages.with_label_values(&[result]);
+            self.messages.with_label_values(&[result]);
         }
         for result in ["stored", "duplicate", "dead"] {
-            metrics.user_messages.with_label_values(&[result]);
+            self.user_messages.with_label_values(&[result]);
         }
         for trigger in ["min_batch_size", "deadline"] {
-            metrics.batches.with_label_values(&[trigger]);
+            self.batches.with_label_values(&[trigger]);
         }
-        Ok(metrics)
     }
 }

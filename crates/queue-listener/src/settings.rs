@@ -6,6 +6,9 @@ use platform::kafka::TopicSettings;
 use platform::settings::{Environment, InvalidSetting, ProcessSettings, number};
 use serde::Deserialize;
 use store::settings::DatabaseSettings;
+use store::stamps::processing::Maker;
+
+use crate::deliveries::settings::SinkSettings;
 
 /// Where operators reach the listener unless they say otherwise.
 pub(crate) const ADMIN_ADDR: &str = "127.0.0.1:9465";
@@ -29,6 +32,8 @@ pub struct ListenerSettings {
     pub limits: BatchLimits,
     /// What this instance is called in `batches.listener`.
     pub instance_id: String,
+    /// Where batches are told, if anywhere.
+    pub(crate) sink: Option<SinkSettings>,
 }
 
 impl ListenerSettings {
@@ -66,7 +71,19 @@ impl ListenerSettings {
             message_group_id,
             limits,
             instance_id: raw.instance_id.unwrap_or_else(host_and_process),
+            sink: SinkSettings::from_environment(environment)?,
         })
+    }
+}
+
+impl ListenerSettings {
+    /// Returns who makes this listener's batches.
+    pub(crate) fn maker(&self) -> Maker {
+        Maker {
+            listener: self.instance_id.clone(),
+            topic: self.topics.stamp_topic.clone(),
+            sink: self.sink.as_ref().map(|sink| sink.target.sink()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! * [`clock`]: PostgreSQL's time, kept by the process.
 //! * [`migrations`], [`readiness`]: the schema, and whether it serves this version.
 //! * [`stamps`]: stamps from their intake to their batches, and the outbox between.
+//! * [`deliveries`]: batches that are told to the outside.
 //! * [`messages`]: from decoded records of users' topics to rows, and the user's inbox and trash.
 //! * [`dead_letters`]: records that could not be understood.
 
@@ -11,6 +12,7 @@ pub mod clock;
 mod connection;
 pub mod database;
 pub mod dead_letters;
+pub mod deliveries;
 mod durable;
 pub mod error;
 pub mod messages;

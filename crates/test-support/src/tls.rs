@@ -64,6 +64,11 @@ impl Identity {
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
+
+    /// Returns the certificate's key, PEM.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 /// A PostgreSQL that accepts connections over TLS and no other.

@@ -27,6 +27,8 @@ fn a_bad_configuration_is_exit_2_and_one_line_that_names_the_variable() {
     let url = ("DATABASE_URL", "postgres://u:canary@127.0.0.1:1/d");
     let (tls, ssl) = (("KAFKA_CONF_SECURITY_PROTOCOL", "SASL_SSL"), ("KAFKA_CONF_SECURITY_PROTOCOL", "SSL"));
     let ca = ("KAFKA_CONF_SSL_CA_LOCATION", "/no/canary");
+    let sink = ("BATCH_SINK", "webhook");
+    let receiver = ("BATCH_WEBHOOK_URL", "https://example.org/canary");
     for (program, variables, expected) in [
         ("stamp-api", vec![], "DATABASE_URL is not set"),
         ("queue-listener", vec![], "DATABASE_URL is not set"),
@@ -51,6 +53,19 @@ fn a_bad_configuration_is_exit_2_and_one_line_that_names_the_variable() {
             "queue-listener",
             vec![url, ("KAFKA_CONF_MAX_POLL_INTERVAL_MS", "1000")],
             "KAFKA_CONF_MAX_POLL_INTERVAL_MS",
+        ),
+        ("queue-listener", vec![url, ("BATCH_SINK", "mail")], "BATCH_SINK=\"mail\""),
+        ("queue-listener", vec![url, sink], "BATCH_WEBHOOK_URL is not set"),
+        ("queue-listener", vec![url, sink, receiver], "BATCH_WEBHOOK_SECRET is not set"),
+        (
+            "queue-listener",
+            vec![url, sink, receiver, ("BATCH_WEBHOOK_SECRET", "whsec_canary!")],
+            "BATCH_WEBHOOK_SECRET (not shown)",
+        ),
+        (
+            "queue-listener",
+            vec![url, sink, ("BATCH_WEBHOOK_URL", "http://u:canary@h/")],
+            "BATCH_WEBHOOK_URL (not shown)",
         ),
         ("stamp-api", vec![url, ("LOG_FORMAT", "xml")], "LOG_FORMAT=\"xml\""),
         ("stamp-api", vec![("DATABASE_URL", "canary")], "DATABASE_URL (not shown)"),

@@ -6,6 +6,7 @@ mod commands;
 mod connections;
 mod crashes;
 mod databases;
+mod deliveries;
 mod intake;
 mod load;
 mod losses;

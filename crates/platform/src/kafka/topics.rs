@@ -27,8 +27,8 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// How many replicas the topic is made with.
     pub replication_factor: i32,
-    /// How long the topic must keep a record.
-    pub retention: Duration,
+    /// How long the topic must keep a record, if not for as long as the broker thinks best.
+    pub retention: Option<Duration>,
 }
 
 impl TopicSpec {
@@ -51,7 +51,7 @@ impl TopicSpec {
     }
 
     fn named(name: String, partitions: i32, settings: &TopicSettings) -> Self {
-        let (replication_factor, retention) = (settings.replication_factor, settings.retention());
+        let (replication_factor, retention) = (settings.replication_factor, Some(settings.retention()));
         Self { name, partitions, replication_factor, retention }
     }
 }
@@ -142,11 +142,13 @@ impl TopicMaker {
     /// # Errors
     /// If Kafka is away or refuses.
     pub async fn make(&self, spec: &TopicSpec, limit: Duration) -> Result<bool, TopicError> {
-        let retention = spec.retention.as_millis().to_string();
+        let retention = spec.retention.map(|retention| retention.as_millis().to_string());
         let replication = TopicReplication::Fixed(spec.replication_factor);
-        let topic = NewTopic::new(&spec.name, spec.partitions, replication)
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", &retention);
+        let mut topic =
+            NewTopic::new(&spec.name, spec.partitions, replication).set("cleanup.policy", "delete");
+        if let Some(retention) = &retention {
+            topic = topic.set("retention.ms", retention);
+        }
         let made = self.0.create_topics([&topic], &options(limit)).await;
         let made = made.map_err(|error| TopicError::of(&spec.name, error))?;
         match made.into_iter().next() {
@@ -173,7 +175,9 @@ impl TopicMaker {
     }
 
     async fn warn_of_early_deletion(&self, spec: &TopicSpec) -> Result<(), TopicError> {
-        let needed_ms = spec.retention.as_millis() as i64;
+        let Some(needed_ms) = spec.retention.map(|retention| retention.as_millis() as i64) else {
+            return Ok(());
+        };
         let topic = &spec.name;
         let described = match describe(&self.0, topic).await {
             Ok(described) => described,

@@ -41,7 +41,7 @@ fn settings(address: &str, conf: &[(&str, &str)]) -> KafkaSettings {
 async fn ensure(settings: &KafkaSettings) -> Result<(), TopicError> {
     let name = "over-tls".to_owned();
     let retention = Duration::from_hours(1);
-    let topic = TopicSpec { name, partitions: 1, replication_factor: 1, retention };
+    let topic = TopicSpec { name, partitions: 1, replication_factor: 1, retention: Some(retention) };
     TopicMaker::new(settings).expect("a client").ensure(&topic).await
 }
 

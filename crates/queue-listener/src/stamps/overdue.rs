@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use domain::batch::heart::{Failure, Moment};
 use domain::batch::net::{Net, NetCommand, NetEvent, Obstacle};
-use domain::batch::policy::Trigger;
 use store::clock::{Clock, PostgresClock};
+use store::stamps::processing::Maker;
 use store::stamps::processing::overdue::{self, PutOff, Take};
 use store::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
 use super::wake::sleep;
+use crate::deliveries::handover::Handover;
 use crate::metrics::ListenerMetrics;
 
 /// What it takes to look after what is overdue.
@@ -22,10 +23,10 @@ pub(crate) struct Overdue {
     pub(crate) clock: Arc<PostgresClock>,
     pub(crate) metrics: ListenerMetrics,
     pub(crate) feed: Feed,
-    /// What the instance is called in `batches.listener`.
-    pub(crate) listener: String,
-    /// Topic that the batches are said to be of.
-    pub(crate) topic: String,
+    /// Who makes the batches.
+    pub(crate) maker: Maker,
+    /// Takes the batches that are to be told.
+    pub(crate) handover: Handover,
     /// The most stamps of a batch.
     pub(crate) max: usize,
     /// Lets listeners try again at different moments.
@@ -94,16 +95,17 @@ impl Overdue {
 
     async fn take(&self, rows: &[i64]) -> Result<NetEvent, DatabaseError> {
         let began = Instant::now();
-        let taken = overdue::take(&self.database, rows, self.max, &self.listener, &self.topic).await?;
-        let Take::Taken { sizes, lateness } = taken else { return Ok(NetEvent::NotOurTurn) };
+        let taken = overdue::take(&self.database, rows, self.max, &self.maker).await?;
+        let Take::Taken { batches: made, lateness } = taken else { return Ok(NetEvent::NotOurTurn) };
         if lateness.is_empty() {
             return Ok(NetEvent::NoneLeft);
         }
-        let (stamps, batches, took_ms) = (lateness.len(), sizes.len(), began.elapsed().as_millis() as u64);
+        let (stamps, batches, took_ms) = (lateness.len(), made.len(), began.elapsed().as_millis() as u64);
         self.metrics.overdue.inc_by(stamps as u64);
-        for size in sizes {
-            self.metrics.batches.with_label_values(&[Trigger::Deadline.as_str()]).inc();
-            self.metrics.batch_size.observe(size as f64);
+        self.handover.made(&made, std::iter::empty());
+        for batch in made {
+            self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();
+            self.metrics.batch_size.observe(batch.size as f64);
         }
         for late in lateness {
             self.metrics.lateness.observe(late.as_secs_f64());

@@ -19,6 +19,7 @@ use super::consumer::{Channels, Consumer};
 use super::feed::Feed;
 use super::shell::{self, ShellParts};
 use super::writer::Writer;
+use crate::deliveries::handover::Handover;
 use crate::metrics::ListenerMetrics;
 use crate::settings::ListenerSettings;
 
@@ -35,6 +36,8 @@ pub(crate) struct StampParts {
     pub(crate) joined: Arc<AtomicBool>,
     /// Takes note of what Kafka brings.
     pub(crate) feed: Feed,
+    /// Takes the batches that are to be told.
+    pub(crate) handover: Handover,
     /// How long the write under way may take at the end; leaving the group may take as long again.
     pub(crate) patience: Duration,
 }
@@ -44,17 +47,18 @@ pub(crate) struct StampParts {
 /// # Errors
 /// If a client can't be made, or a step fails that no waiting mends.
 pub(crate) async fn run(parts: StampParts, stop: &CancellationToken) -> anyhow::Result<()> {
-    let StampParts { settings, database, clock, metrics, joined, feed, patience } = parts;
+    let StampParts { settings, database, clock, metrics, joined, feed, handover, patience } = parts;
     let (fetched_sender, fetched) = mpsc::channel(CHUNKS);
     let (control_sender, control) = mpsc::unbounded_channel();
-    let topic = settings.topics.stamp_topic;
+    let maker = settings.maker();
+    let topic = maker.topic.clone();
     let channels = Channels { fetched: fetched_sender, control: control_sender, joined };
     let as_clock: Arc<dyn Clock> = clock.clone();
     // What lies beyond is stored in the table: half of the topic's retention is left for whoever reads it next.
     let retention = retention(&settings.kafka, &topic).await;
     let horizon = retention.and_then(|kept| TimeDelta::from_std(kept / 2).ok());
     // So that the first batches are as quick as the others. Where it fails they are slower, and that is all.
-    let _cold = processing::warm_up(&database).await;
+    let _cold = processing::warm_up(&database, &maker).await;
     let (consumer, committer) =
         Consumer::start(&settings.kafka, &settings.group_id, &topic, channels, as_clock, metrics.clone())?;
     tracing::info!(
@@ -71,10 +75,11 @@ pub(crate) async fn run(parts: StampParts, stop: &CancellationToken) -> anyhow::
     let parts = ShellParts {
         settings: heart,
         clock,
-        writer: Arc::new(Writer { database, kafka: settings.kafka, listener: settings.instance_id, topic }),
+        writer: Arc::new(Writer { database, kafka: settings.kafka, maker }),
         committer,
         metrics,
         feed,
+        handover,
         fetched,
         control,
     };

@@ -119,7 +119,7 @@ async fn store(writer: &Writer, letters: &[DeadLetter], distant: &[Distant]) -> 
     if letters.is_empty() && distant.is_empty() {
         return Ok(());
     }
-    let stored = distant::store(&writer.database, &writer.topic, letters, distant).await;
+    let stored = distant::store(&writer.database, &writer.maker.topic, letters, distant).await;
     stored.map_err(Failed::during(Attempt::Bury))?;
     letters.iter().for_each(tell_of);
     Ok(())

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::deliveries::handover::Handover;
 use crate::metrics::ListenerMetrics;
 use crate::stall::InProgress;
 use crate::stamps::consumer::clients::OffsetCommitter;
@@ -40,6 +41,7 @@ pub(crate) struct ShellParts {
     pub(crate) committer: OffsetCommitter,
     pub(crate) metrics: ListenerMetrics,
     pub(crate) feed: Feed,
+    pub(crate) handover: Handover,
     pub(crate) fetched: Receiver<Chunk<Other>>,
     pub(crate) control: UnboundedReceiver<Control>,
 }
@@ -49,7 +51,8 @@ pub(crate) struct ShellParts {
 /// # Errors
 /// If the database refuses what no waiting mends, or the poll thread has ended.
 pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::Result<Vec<Commit>> {
-    let ShellParts { settings, clock, writer, committer, metrics, feed, mut fetched, mut control } = parts;
+    let ShellParts { settings, clock, writer, committer, metrics, feed, handover, mut fetched, mut control } =
+        parts;
     let waiting_clock = Arc::clone(&clock);
     let mut shell = Shell {
         heart: Heart::new(settings),
@@ -58,6 +61,7 @@ pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::R
         committer,
         metrics,
         feed,
+        handover,
         poisoned: Poisoned::default(),
         started: Instant::now(),
         screening: Task::default(),
@@ -143,6 +147,7 @@ struct Shell {
     committer: OffsetCommitter,
     metrics: ListenerMetrics,
     feed: Feed,
+    handover: Handover,
     poisoned: Poisoned,
     started: Instant,
     screening: Task<ScreeningResult>,
@@ -309,6 +314,8 @@ impl Shell {
         let won = processed.won.iter().flatten().count();
         self.count("processed", won);
         self.count("duplicate", processed.won.len() - won);
+        let members = write.batches.iter().flat_map(|batch| &batch.members);
+        self.handover.made(&processed.batches, members);
         for batch in &processed.batches {
             let trigger = batch.trigger.as_str();
             self.metrics.batches.with_label_values(&[trigger]).inc();

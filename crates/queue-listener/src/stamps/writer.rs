@@ -6,7 +6,7 @@ use domain::record::{Claim, Coordinates, DeadLetter, Reason, Verdict};
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
 use store::dead_letters::{self, replays, tell_of};
-use store::stamps::processing::{self, Processed};
+use store::stamps::processing::{self, Maker, Processed};
 use store::{Database, DatabaseError};
 
 use crate::group::reread::read_again;
@@ -15,10 +15,8 @@ use crate::group::reread::read_again;
 pub(crate) struct Writer {
     pub(crate) database: Database,
     pub(crate) kafka: KafkaSettings,
-    /// What the instance is called in `batches.listener`.
-    pub(crate) listener: String,
-    /// Topic that the stamps' records come from.
-    pub(crate) topic: String,
+    /// Who makes the batches, from the records of which topic.
+    pub(crate) maker: Maker,
 }
 
 /// What a failed attempt was to do.
@@ -79,21 +77,21 @@ impl Writer {
     /// Writes batches in one transaction.
     pub(crate) async fn write(&self, write: &Write) -> Result<Processed, Failed> {
         let Write { batches, doubtful } = write;
-        let written =
-            processing::process(&self.database, batches, &self.listener, &self.topic, *doubtful).await;
+        let written = processing::process(&self.database, batches, &self.maker, *doubtful).await;
         written.map_err(Failed::during(Attempt::Write))
     }
 
     /// Writes stamps as a batch and takes that back, to see whether the database refuses them.
     pub(crate) async fn probe(&self, members: &[Member]) -> Result<(), Failed> {
-        let probed = processing::probe(&self.database, members, &self.listener, &self.topic).await;
+        let probed = processing::probe(&self.database, members, &self.maker).await;
         probed.map_err(Failed::during(Attempt::Write))
     }
 
     /// Makes a dead letter of a stamp that the database refuses, with the bytes that Kafka still has. `refusal` is what
     /// the database has said.
     pub(crate) async fn bury_refused(&self, member: &Member, refusal: &str) -> Result<(), Failed> {
-        let (config, topic, detail) = (self.kafka.client_config(), self.topic.clone(), refusal.to_owned());
+        let (config, topic, detail) =
+            (self.kafka.client_config(), self.maker.topic.clone(), refusal.to_owned());
         let (partition, offset) = (member.partition, member.offset);
         let read = tokio::task::spawn_blocking(move || {
             read_again(&config, &topic, partition, offset, |record| {
@@ -120,7 +118,7 @@ impl Writer {
     fn letter_of(&self, member: &Member, detail: String) -> DeadLetter {
         DeadLetter {
             coordinates: Coordinates {
-                topic: self.topic.clone(),
+                topic: self.maker.topic.clone(),
                 partition: member.partition,
                 offset: member.offset,
                 timestamp: -1,

@@ -67,9 +67,28 @@ impl World {
 
     /// Returns a `queue-listener dlq …` that is to be run.
     pub(crate) fn dlq_command(&self, arguments: &str) -> Command {
+        self.command("dlq", arguments)
+    }
+
+    /// Runs a `queue-listener deliveries …` that succeeds, and returns what it printed.
+    pub(crate) fn deliveries(&self, arguments: &str) -> String {
+        let output = self.command("deliveries", arguments).output().expect("the program can be run");
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints text").trim_end().to_owned()
+    }
+
+    /// Runs a `queue-listener deliveries …` that does nothing. Returns its exit code and what it complained about.
+    pub(crate) fn deliveries_refused(&self, arguments: &str) -> (Option<i32>, String) {
+        let output = self.command("deliveries", arguments).output().expect("the program can be run");
+        assert!(output.stdout.is_empty(), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Returns a command of `queue-listener` that is to be run.
+    pub(crate) fn command(&self, name: &str, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_queue-listener"));
         command
-            .arg("dlq")
+            .arg(name)
             .args(arguments.split_whitespace())
             .env("DATABASE_URL", self.database.url_as(Role::Listener))
             .env("KAFKA_BOOTSTRAP_SERVERS", &stack().kafka_bootstrap_servers)

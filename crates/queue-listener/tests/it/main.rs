@@ -1,5 +1,6 @@
 //! The listener on a real Kafka and a real PostgreSQL. The folders mirror those of `src`.
 
+mod deliveries;
 mod dlq;
 mod harness;
 mod messages;

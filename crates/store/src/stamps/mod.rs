@@ -11,5 +11,5 @@ pub mod distant;
 pub mod intake;
 pub mod owners;
 pub mod processing;
-mod row;
+pub(crate) mod row;
 pub mod states;

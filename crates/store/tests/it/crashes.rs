@@ -13,7 +13,7 @@ use store::{Database, migrations};
 use test_support::OwnPostgres;
 use uuid::Uuid;
 
-use crate::values::{batches, letter, message, numbered};
+use crate::values::{batches, letter, maker, message, numbered};
 
 /// A server that would lose what it has just been told, if it were asked to.
 struct World {
@@ -68,7 +68,7 @@ async fn what_is_committed_outlasts_a_crash_of_postgresql_although_its_database_
 
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let batch = batches(ids.iter().copied(), ids.len(), &[MinBatchSize]);
-    processing::process(&pool, &batch, "one", "t", false).await.expect("processed");
+    processing::process(&pool, &batch, &maker("one", "t"), false).await.expect("processed");
     let pool = world.crash().await;
     let standings = processing::standings(&pool, &ids).await.expect("looked up");
     let processed = standings.iter().filter(|standing| **standing == StampStanding::Processed).count();

@@ -15,7 +15,7 @@ use store::{Database, dead_letters};
 use test_support::{TestDatabase, eventually};
 use uuid::Uuid;
 
-use crate::values::{batches, letter, message, numbered};
+use crate::values::{batches, letter, maker, message, numbered};
 
 /// Refuses every row that is written by a transaction with another setting, and notes what was written.
 async fn watch(database: &TestDatabase, default: &str, expected: &str) {
@@ -54,8 +54,8 @@ async fn write(pool: &Database) {
     // Two that are overdue, whose owner has not published them: one leaves, the other is put off.
     let seen = overdue::look(pool).await.expect("seen");
     overdue::put_off(pool, seen[1].row).await.expect("put off").expect("it is pending");
-    overdue::take(pool, &[seen[0].row], 10, "l", "t").await.expect("taken");
-    processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), "l", "t", false)
+    overdue::take(pool, &[seen[0].row], 10, &maker("l", "t")).await.expect("taken");
+    processing::process(pool, &batches(["a", "new"], 2, &[MinBatchSize]), &maker("l", "t"), false)
         .await
         .expect("processed");
     owners::abandon(pool, &[(owner, 2)]).await.expect("abandoned");
@@ -142,7 +142,7 @@ async fn a_stricter_isolation_as_the_database_s_default_changes_nothing_for_writ
         let (pool, ids) = (database.pool(), ids.clone());
         writers.push(tokio::spawn(async move {
             let batches = batches(ids.iter().map(String::as_str), 10, &[MinBatchSize; 3]);
-            let result = processing::process(&pool, &batches, "w", "t", false).await;
+            let result = processing::process(&pool, &batches, &maker("w", "t"), false).await;
             result.map(|processed| processed.won.iter().flatten().count())
         }));
     }

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod databases;
+mod deliveries;
 mod durability;
 mod messages;
 mod migrations;

@@ -8,6 +8,7 @@ use domain::message::{Message, topic_of};
 use domain::record::{Coordinates, DeadLetter, Reason};
 use domain::stamp::{ObjectCid, Stamp, TimeTolerance};
 use store::stamps::intake::Numbered;
+use store::stamps::processing::Maker;
 use uuid::Uuid;
 
 pub(crate) fn stamp(object_cid: &str) -> Stamp {
@@ -67,4 +68,9 @@ pub(crate) fn letter(topic: &str, partition: i32, offset: i64, timestamp: i64) -
         reason: Reason::NoValue,
         detail: "The record has no value.".to_owned(),
     }
+}
+
+/// Returns a maker whose batches are told to nobody.
+pub(crate) fn maker(listener: &str, topic: &str) -> Maker {
+    Maker { listener: listener.to_owned(), topic: topic.to_owned(), sink: None }
 }

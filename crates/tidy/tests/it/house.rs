@@ -74,7 +74,7 @@ fn each_client_library_has_its_crates() {
         ("diesel", &["store"][..]),
         ("tokio-postgres", &["store"]),
         ("rdkafka", &["platform", "queue-listener", "stamp-api"]),
-        ("actix-web", &["platform", "stamp-api"]),
+        ("actix-web", &["platform", "queue-listener", "stamp-api"]),
         ("jsonwebtoken", &["stamp-api"]),
     ] {
         let uses =
@@ -111,11 +111,15 @@ fn what_is_done_once_is_done_in_its_place() {
         &["DELETE FROM pending_stamps", "INSERT INTO batches", "INSERT INTO processed_stamps"],
         &["store/stamps/processing/"],
     );
-    only_in(&["actix_web::"], &["platform/", "stamp-api/app.rs", "stamp-api/http/"]);
+    only_in(
+        &["actix_web::"],
+        &["platform/", "queue-listener/deliveries/echo.rs", "stamp-api/app.rs", "stamp-api/http/"],
+    );
     only_in(
         &["rdkafka::"],
         &[
             "platform/kafka/",
+            "queue-listener/deliveries/kafka.rs",
             "queue-listener/dlq/publisher.rs",
             "queue-listener/group/",
             "queue-listener/messages/",

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain::stamp::format_date;
 use serde::Serialize;
+use store::deliveries::queries::{self as deliveries, Delivery};
 use store::stamps::batches::{self, BatchRow};
 use store::stamps::states::StampState;
 
@@ -33,10 +34,36 @@ struct BatchBody {
     listener: String,
     processed_at: String,
     stamps: Vec<StampBody>,
+    /// Null where the batch was made while no sink was set.
+    delivery: Option<DeliveryBody>,
+}
+
+/// What has become of telling a batch to the outside.
+#[derive(Serialize)]
+struct DeliveryBody {
+    sink: String,
+    state: &'static str,
+    attempts: i32,
+    next_attempt_at: Option<String>,
+    delivered_at: Option<String>,
+    last_error: Option<String>,
+}
+
+impl From<Delivery> for DeliveryBody {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            state: delivery.state.as_str(),
+            sink: delivery.sink,
+            attempts: delivery.attempts,
+            next_attempt_at: delivery.next_attempt_at.map(format_date),
+            delivered_at: delivery.delivered_at.map(format_date),
+            last_error: delivery.last_error,
+        }
+    }
 }
 
 impl BatchBody {
-    fn new(batch: BatchRow, stamps: Vec<StampState>) -> Self {
+    fn new(batch: BatchRow, stamps: Vec<StampState>, delivery: Option<Delivery>) -> Self {
         Self {
             id: batch.id,
             trigger: batch.trigger,
@@ -44,6 +71,7 @@ impl BatchBody {
             listener: batch.listener,
             processed_at: format_date(batch.processed_at),
             stamps: stamps.into_iter().map(StampBody::from).collect(),
+            delivery: delivery.map(DeliveryBody::from),
         }
     }
 }
@@ -59,7 +87,8 @@ async fn show(
     query.finish()?;
     let (batch, stamps) =
         batches::find(&state.stamps, id, limit).await?.ok_or(ApiError::NotFound("batch"))?;
-    Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps)))
+    let delivery = deliveries::find(&state.stamps, id).await?;
+    Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps, delivery)))
 }
 
 /// Reads plain digits: no sign, nothing that a `bigint` can't hold.

@@ -2,9 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use domain::batch::policy::Trigger;
+use domain::delivery::Sink;
+use domain::delivery::courier::LEASE;
 
 use crate::clock::ClockSample;
 use crate::durable::DURABLE;
+
+/// Who makes batches, of what, and to whom they are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// What the instance is called in `batches.listener`.
+    pub listener: String,
+    /// Topic that the batches are said to be of.
+    pub topic: String,
+    /// Where the batches are told, if anywhere.
+    pub sink: Option<Sink>,
+}
 
 /// What the database made of the batches.
 #[derive(Debug)]
@@ -34,7 +47,7 @@ impl Processed {
 }
 
 /// A batch that the database has committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBatch {
     /// Id of the batch.
     pub id: i64,
@@ -42,12 +55,28 @@ pub struct MadeBatch {
     pub trigger: Trigger,
     /// How many stamps the batch holds.
     pub size: usize,
+    /// When the batch was made.
+    pub processed_at: DateTime<Utc>,
+    /// The positions of its stamps in what was written, in the order of their internal ids. None where nobody is told of
+    /// the batch, and where the order is not known.
+    pub members: Vec<usize>,
 }
 
 /// Returns the part of a statement that makes batches of what the part `won` has won: a row for each stamp, with the id of
 /// its batch as `batch_id`. The part `numbered` names the batches that there may be: `batch`, `trigger` and `id`. What
-/// comes of them is told by `sized`, with a `size` for each that is made, and by `batched`, when they were made.
-pub(super) fn make(listener: &str, topic: &str) -> String {
+/// comes of them is told by `sized`, with a `size` for each that is made, and by `batched`, when they were made: all at the
+/// same time. With a
+/// sink they are to be delivered, and the maker has them in hand.
+pub(super) fn make(listener: &str, topic: &str, sink: Option<Sink>) -> String {
+    let lease = LEASE.num_seconds();
+    let delivered = sink.map_or_else(String::new, |sink| {
+        format!(
+            ", delivered AS (
+                INSERT INTO deliveries (batch_id, sink, next_attempt_at)
+                SELECT id, '{sink}', clock_timestamp() + make_interval(secs => {lease}) FROM sized WHERE {DURABLE}
+            )"
+        )
+    });
     format!(
         "sized AS MATERIALIZED (
             SELECT n.batch, n.trigger, n.id, w.size
@@ -56,9 +85,9 @@ pub(super) fn make(listener: &str, topic: &str) -> String {
             ORDER BY n.id
         ), batched AS (
             INSERT INTO batches (id, trigger, size, listener, topic, processed_at)
-            SELECT id, trigger, size, {listener}, {topic}, clock_timestamp() FROM sized
+            SELECT id, trigger, size, {listener}, {topic}, (SELECT clock_timestamp()) FROM sized
             RETURNING processed_at
-        )"
+        ){delivered}"
     )
 }
 

@@ -7,12 +7,13 @@ mod made;
 pub mod overdue;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 
-pub use self::made::{MadeBatch, Processed};
+pub use self::made::{MadeBatch, Maker, Processed};
 use self::write::BatchWrite;
 use crate::database::Database;
 use crate::error::DatabaseError;
@@ -71,11 +72,13 @@ pub async fn standings(database: &Database, ids: &[&str]) -> Result<Vec<StampSta
 ///
 /// # Errors
 /// Whatever the database says; it mends nothing to try again.
-pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
+pub async fn warm_up(database: &Database, maker: &Maker) -> Result<(), DatabaseError> {
+    let nothing = Arc::new(BatchWrite::of(&[], maker));
     database
         .on_every_connection(LIMIT, |session| {
+            let nothing = Arc::clone(&nothing);
             Box::pin(async move {
-                BatchWrite::of(&[], "", "").process(session).await?;
+                nothing.process(session).await?;
                 session.query(STANDINGS, &[&Vec::<&str>::new()]).await?;
                 Ok(())
             })
@@ -102,11 +105,10 @@ pub async fn warm_up(database: &Database) -> Result<(), DatabaseError> {
 pub async fn process(
     database: &Database,
     batches: &[Batch],
-    listener: &str,
-    topic: &str,
+    maker: &Maker,
     after_lost_answer: bool,
 ) -> Result<Processed, DatabaseError> {
-    let mut write = BatchWrite::of(batches, listener, topic);
+    let mut write = BatchWrite::of(batches, maker);
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
@@ -129,14 +131,9 @@ pub async fn process(
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn probe(
-    database: &Database,
-    members: &[Member],
-    listener: &str,
-    topic: &str,
-) -> Result<(), DatabaseError> {
+pub async fn probe(database: &Database, members: &[Member], maker: &Maker) -> Result<(), DatabaseError> {
     let batch = Batch { trigger: Trigger::Deadline, members: members.to_vec() };
-    let write = BatchWrite::of(&[batch], listener, topic);
+    let write = BatchWrite::of(&[batch], maker);
     database
         .run(LIMIT, |session| {
             Box::pin(async move {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::batch::net::{AHEAD, GRACE, SEEN, Seen};
+use domain::batch::policy::Trigger;
+use domain::delivery::Sink;
 
-use super::made::{join, make};
+use super::made::{MadeBatch, Maker, join, make};
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -33,8 +35,8 @@ pub enum Take {
     NotOurTurn,
     /// These were pending still, and have left.
     Taken {
-        /// How many stamps each batch holds.
-        sizes: Vec<usize>,
+        /// The batches that they have left in.
+        batches: Vec<MadeBatch>,
         /// How long after its due time each stamp was processed.
         lateness: Vec<Duration>,
     },
@@ -112,31 +114,36 @@ pub async fn take(
     database: &Database,
     rows: &[i64],
     max: usize,
-    listener: &str,
-    topic: &str,
+    maker: &Maker,
 ) -> Result<Take, DatabaseError> {
-    let (rows, max) = (rows.to_vec(), max as i64);
-    let (listener, topic) = (listener.to_owned(), topic.to_owned());
+    let (rows, max, maker) = (rows.to_vec(), max as i64, maker.clone());
     database
         .run(LIMIT, |session| {
             Box::pin(async move {
                 let grace = GRACE.as_seconds_f64();
+                let sql = take_statement(maker.sink);
                 let row =
-                    session.query_one(&take_statement(), &[&rows, &grace, &max, &listener, &topic]).await?;
+                    session.query_one(&sql, &[&rows, &grace, &max, &maker.listener, &maker.topic]).await?;
                 if !row.try_get::<_, bool>(0)? {
                     return Ok(Take::NotOurTurn);
                 }
                 let (sizes, lateness): (Vec<i32>, Vec<f64>) = (row.try_get(1)?, row.try_get(2)?);
-                let sizes = sizes.into_iter().map(|size| size as usize).collect();
+                let (ids, processed_at): (Vec<i64>, Option<DateTime<Utc>>) =
+                    (row.try_get(3)?, row.try_get(4)?);
+                let made = |(id, size): (i64, i32)| {
+                    let (trigger, size) = (Trigger::Deadline, size as usize);
+                    Some(MadeBatch { id, trigger, size, processed_at: processed_at?, members: Vec::new() })
+                };
+                let batches = ids.into_iter().zip(sizes).filter_map(made).collect();
                 let late = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                Ok(Take::Taken { sizes, lateness: lateness.into_iter().map(late).collect() })
+                Ok(Take::Taken { batches, lateness: lateness.into_iter().map(late).collect() })
             })
         })
         .await
 }
 
-fn take_statement() -> String {
-    let (join, make) = (join("won", "$5"), make("$4", "$5"));
+fn take_statement(sink: Option<Sink>) -> String {
+    let (join, make) = (join("won", "$5"), make("$4", "$5", sink));
     format!(
         "
         WITH turn AS MATERIALIZED (
@@ -170,7 +177,8 @@ fn take_statement() -> String {
             ORDER BY t.stamp_id
         ), {join}, {make}
         SELECT (SELECT is_ours FROM turn), ARRAY(SELECT size FROM sized ORDER BY id),
-            ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won)"
+            ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won),
+            ARRAY(SELECT id FROM sized ORDER BY id), (SELECT max(processed_at) FROM batched)"
     )
 }
 

@@ -6,8 +6,9 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
+use domain::delivery::Sink;
 
-use super::made::{MadeBatch, Processed, join, make};
+use super::made::{MadeBatch, Maker, Processed, join, make};
 use crate::clock::ClockSample;
 use crate::connection::{Parameter, Session};
 use crate::durable::DURABLE;
@@ -19,8 +20,7 @@ pub(super) struct BatchWrite {
     /// The batch of each member, by position.
     batches: Vec<i32>,
     triggers: Vec<Trigger>,
-    listener: String,
-    topic: String,
+    maker: Maker,
 }
 
 /// Some of the members, column by column.
@@ -52,14 +52,13 @@ impl<'a> MemberColumns<'a> {
 }
 
 impl BatchWrite {
-    pub(super) fn of(batches: &[Batch], listener: &str, topic: &str) -> Self {
+    pub(super) fn of(batches: &[Batch], maker: &Maker) -> Self {
         let index = |(index, batch): (usize, &Batch)| std::iter::repeat_n(index as i32, batch.members.len());
         Self {
             members: batches.iter().flat_map(|batch| &batch.members).cloned().collect(),
             batches: batches.iter().enumerate().flat_map(index).collect(),
             triggers: batches.iter().map(|batch| batch.trigger).collect(),
-            listener: listener.to_owned(),
-            topic: topic.to_owned(),
+            maker: maker.clone(),
         }
     }
 
@@ -95,9 +94,9 @@ impl BatchWrite {
         let [new, known] = self.columns();
         let triggers: Vec<&str> = self.triggers.iter().map(|trigger| trigger.as_str()).collect();
         let mut parameters = [new.parameters(), known.parameters()].concat();
-        parameters.extend([&triggers as &dyn Parameter, &self.listener, &self.topic]);
+        parameters.extend([&triggers as &dyn Parameter, &self.maker.listener, &self.maker.topic]);
         let sent = Instant::now();
-        let row = session.query_one(&statement(on_conflict), &parameters).await?;
+        let row = session.query_one(&statement(on_conflict, self.maker.sink), &parameters).await?;
         let received = Instant::now();
         let (indexes, ids): (Vec<i64>, Vec<i64>) = (row.try_get(0)?, row.try_get(1)?);
         let (sizes, processed_at): (Vec<i32>, Option<DateTime<Utc>>) = (row.try_get(2)?, row.try_get(3)?);
@@ -111,20 +110,30 @@ impl BatchWrite {
                 }
             }
         }
-        if let Some(taken) = row.try_get::<_, Option<Vec<i64>>>(5)? {
+        let taken: Option<Vec<i64>> = row.try_get(5)?;
+        let taken = taken.iter().flatten().map(|ordinal| known.positions[*ordinal as usize - 1]);
+        if row.try_get(6)? {
             for position in &known.positions {
                 won[*position] = None;
             }
-            for ordinal in taken {
-                won[known.positions[ordinal as usize - 1]] = processed_at;
+            for position in taken.clone() {
+                won[position] = processed_at;
             }
         }
-        let made = |((index, id), size): ((i64, i64), i32)| MadeBatch {
-            id,
-            trigger: self.triggers[index as usize - 1],
-            size: size as usize,
+        let mut members = vec![Vec::new(); self.triggers.len()];
+        if self.maker.sink.is_some() {
+            // A row that was there has a lower id than one that was made now, in the order of the `object_cid`s.
+            let made = new.positions.iter().copied().filter(|position| won[*position].is_some());
+            for position in taken.chain(made) {
+                members[self.batches[position] as usize].push(position);
+            }
+        }
+        let made = |((index, id), size): ((i64, i64), i32)| {
+            let index = index as usize - 1;
+            let (trigger, members) = (self.triggers[index], std::mem::take(&mut members[index]));
+            Some(MadeBatch { id, trigger, size: size as usize, processed_at: processed_at?, members })
         };
-        let batches = indexes.into_iter().zip(ids).zip(sizes).map(made).collect();
+        let batches = indexes.into_iter().zip(ids).zip(sizes).filter_map(made).collect();
         Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
     }
 
@@ -171,14 +180,16 @@ impl BatchWrite {
             ORDER BY b.id";
         let MemberColumns { positions, ids, partitions, offsets, batches, .. } = self.lost(processed);
         let parameters: [&dyn Parameter; 6] =
-            [&ids, &partitions, &offsets, &batches, &self.listener, &self.topic];
+            [&ids, &partitions, &offsets, &batches, &self.maker.listener, &self.maker.topic];
         for row in session.query(SQL, &parameters).await? {
-            processed.won[positions[row.try_get::<_, i64>(0)? as usize - 1]] = row.try_get(1)?;
+            let processed_at = row.try_get(1)?;
+            processed.won[positions[row.try_get::<_, i64>(0)? as usize - 1]] = Some(processed_at);
             let (id, index, size): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
             let trigger = self.triggers[index as usize];
             // In order of the batches, so the members of one come together.
             if processed.batches.last().is_none_or(|last| last.id != id) {
-                processed.batches.push(MadeBatch { id, trigger, size: size as usize });
+                let members = Vec::new();
+                processed.batches.push(MadeBatch { id, trigger, size: size as usize, processed_at, members });
             }
         }
         Ok(())
@@ -188,10 +199,12 @@ impl BatchWrite {
 /// Returns the statement that processes batches: stamps that have no row, in the order of their ids, those that have
 /// one, and the triggers of the batches.
 ///
+/// Where batches are told it also returns in which order the internal ids of the stamps stand that had a row.
+///
 /// Rows are found by their keys, whatever the planner thinks of the tables: of `OFFSET 0` and of an array it makes no
 /// join, which might read a whole index. An array is walked through in the order of the keys.
-fn statement(on_conflict: &str) -> String {
-    let (join, make) = (join("taken", "$15"), make("$14", "$15"));
+fn statement(on_conflict: &str, sink: Option<Sink>) -> String {
+    let (join, make, is_told) = (join("taken", "$15"), make("$14", "$15", sink), sink.is_some());
     format!(
         "
         WITH numbered AS MATERIALIZED (
@@ -233,6 +246,8 @@ fn statement(on_conflict: &str) -> String {
             ARRAY(SELECT size FROM sized ORDER BY id),
             (SELECT max(processed_at) FROM batched),
             CASE WHEN (SELECT count(*) FROM made) < cardinality($1) THEN ARRAY(SELECT object_cid FROM made) END,
-            CASE WHEN (SELECT count(*) FROM taken) < cardinality($7) THEN ARRAY(SELECT ordinal FROM taken) END"
+            CASE WHEN {is_told} OR (SELECT count(*) FROM taken) < cardinality($7)
+                THEN ARRAY(SELECT ordinal FROM taken ORDER BY stamp_id) END,
+            (SELECT count(*) FROM taken) < cardinality($7)"
     )
 }

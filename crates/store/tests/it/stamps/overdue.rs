@@ -14,7 +14,7 @@ use store::stamps::processing::overdue::{self, Take};
 use store::stamps::{distant, owners, processing};
 use test_support::TestDatabase;
 
-use crate::values::{batches, numbered, stamp, stamp_due_after};
+use crate::values::{batches, maker, numbered, stamp, stamp_due_after};
 
 /// Returns a database with stamps of an owner that has published none of them, due so many milliseconds ago.
 async fn due(ids: &[(&str, i64)]) -> (TestDatabase, Database, i64) {
@@ -49,8 +49,10 @@ async fn rows(pool: &Database) -> Vec<i64> {
 
 /// Takes everything that a look sees. Returns the sizes of the batches.
 async fn take(pool: &Database, max: usize) -> Vec<usize> {
-    let taken = overdue::take(pool, &rows(pool).await, max, "l", "t").await.expect("the database answers");
-    let Take::Taken { sizes, lateness } = taken else { panic!("it is our turn") };
+    let taken =
+        overdue::take(pool, &rows(pool).await, max, &maker("l", "t")).await.expect("the database answers");
+    let Take::Taken { batches, lateness } = taken else { panic!("it is our turn") };
+    let sizes: Vec<usize> = batches.iter().map(|batch| batch.size).collect();
     assert_eq!(sizes.iter().sum::<usize>(), lateness.len());
     assert!(lateness.iter().all(|late| *late >= Duration::from_millis(500)), "{lateness:?}");
     sizes
@@ -92,7 +94,8 @@ async fn what_has_been_due_for_half_a_second_leaves_in_batches_of_up_to_max_and_
         "SELECT count(*) FROM stamp_states WHERE processed_at - process_after > interval '500 ms'";
     assert_eq!(database.number(true_to_time).await, 3);
     // What comes by Kafka afterwards is a repeat.
-    let by_kafka = processing::process(&pool, &batches(["a", "b"], 2, &[Deadline]), "k", "t", false).await;
+    let by_kafka =
+        processing::process(&pool, &batches(["a", "b"], 2, &[Deadline]), &maker("k", "t"), false).await;
     assert!(by_kafka.expect("asked").won.iter().all(Option::is_none));
     assert_eq!(database.number(bare).await, 3, "and they stay without");
 }
@@ -174,7 +177,7 @@ async fn a_row_that_somebody_holds_holds_up_no_other_and_one_listener_takes_at_a
                 SELECT pg_advisory_xact_lock(1953854062::int8 << 32 | 'pending_stamps'::regclass::oid::int8)";
     holder.batch_execute(turn).await.expect("its turn");
     let held = rows(&pool).await;
-    assert_eq!(overdue::take(&pool, &held, 10, "l", "t").await.expect("asked"), Take::NotOurTurn);
+    assert_eq!(overdue::take(&pool, &held, 10, &maker("l", "t")).await.expect("asked"), Take::NotOurTurn);
     holder.batch_execute("COMMIT").await.expect("the turn is over");
     assert_eq!(take(&pool, 10).await, [1]);
 }
@@ -183,7 +186,8 @@ async fn a_row_that_somebody_holds_holds_up_no_other_and_one_listener_takes_at_a
 async fn what_the_database_refuses_is_left_alone_for_a_minute_then_two_and_an_hour_at_most() {
     let (database, pool, _) = due(&[("good", 600), ("bad", 600)]).await;
     database.refuse("processed_stamps", "NEW.stamp_id = 1", "22000").await;
-    let refused = overdue::take(&pool, &rows(&pool).await, 10, "l", "t").await.expect_err("it is refused");
+    let refused =
+        overdue::take(&pool, &rows(&pool).await, 10, &maker("l", "t")).await.expect_err("it is refused");
     assert_eq!(refused.failure(), Failure::Data);
     let put_off = async || overdue::put_off(&pool, 1).await.expect("asked");
     for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {

@@ -9,7 +9,7 @@ use store::stamps::{owners, processing};
 use store::{Database, Plans};
 use test_support::{TestDatabase, eventually};
 
-use crate::values::{batches, numbered};
+use crate::values::{batches, maker, numbered};
 
 /// Looks the members of batches up, as a listener does when it reads their events.
 async fn looked_up(pool: &Database, mut batches: Vec<Batch>) -> Vec<Batch> {
@@ -32,12 +32,12 @@ async fn only_winners_are_members_and_a_batch_without_one_is_not_made() {
     intake::store(&pool, owner, &numbered(1, &["a", "b", "c"]), Taken::Unlikely).await.expect("stored");
 
     let first = looked_up(&pool, batches(["b", "a"], 2, &[MinBatchSize])).await;
-    let first = processing::process(&pool, &first, "one", "t", false).await.expect("processed");
+    let first = processing::process(&pool, &first, &maker("one", "t"), false).await.expect("processed");
     assert_eq!(wins(&first), [true, true]);
     // A redelivered pair, then one stamp of each kind: pending, processed, of another producer.
     let again = batches(["a", "b", "c", "a", "new"], 2, &[MinBatchSize, MinBatchSize, Deadline]);
     let again = looked_up(&pool, again).await;
-    let again = processing::process(&pool, &again, "two", "t", false).await;
+    let again = processing::process(&pool, &again, &maker("two", "t"), false).await;
     let again = again.expect("processed");
     assert_eq!(wins(&again), [false, false, true, false, true]);
     let made: Vec<(Trigger, usize)> = again.batches.iter().map(|batch| (batch.trigger, batch.size)).collect();
@@ -76,7 +76,7 @@ async fn writers_that_meet_in_opposite_orders_share_the_stamps_without_a_deadloc
                 batches(forwards.rev(), 10, &triggers)
             };
             let order = looked_up(&pool, order).await;
-            let result = processing::process(&pool, &order, "w", "t", false).await;
+            let result = processing::process(&pool, &order, &maker("w", "t"), false).await;
             result.expect("no deadlock").won.iter().flatten().count()
         }));
     }
@@ -102,16 +102,16 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
     let triggers = [MinBatchSize, Deadline];
     let three = looked_up(&pool, batches(["a", "b", "c"], 2, &triggers)).await;
     // The answer to the write is lost, so to say.
-    let lost = processing::process(&pool, &three, "one", "t", false).await.expect("processed");
+    let lost = processing::process(&pool, &three, &maker("one", "t"), false).await.expect("processed");
 
-    let told = processing::process(&pool, &three, "one", "t", true).await.expect("asked");
+    let told = processing::process(&pool, &three, &maker("one", "t"), true).await.expect("asked");
     assert_eq!(wins(&told), [true; 3]);
     assert_eq!((told.won[2], told.batches), (lost.won[2], lost.batches));
     assert!(told.clock.is_none(), "nothing was made now");
 
     // What is new is processed beside it.
     let mut more = batches(["a", "b", "c", "d"], 2, &triggers);
-    let told = processing::process(&pool, &more, "one", "t", true).await.expect("asked");
+    let told = processing::process(&pool, &more, &maker("one", "t"), true).await.expect("asked");
     assert_eq!(wins(&told), [true; 4]);
     assert_eq!(told.batches.len(), 3);
 
@@ -125,7 +125,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
         ("one", "t", &three, false),
     ];
     for (listener, topic, batches, after_lost_answer) in others {
-        let told = processing::process(&pool, batches, listener, topic, after_lost_answer).await;
+        let told = processing::process(&pool, batches, &maker(listener, topic), after_lost_answer).await;
         let told = told.expect("asked");
         assert!(!wins(&told).contains(&true), "{listener} {topic} {after_lost_answer}");
         assert_eq!(told.batches, []);
@@ -138,7 +138,7 @@ async fn after_a_lost_answer_the_same_listener_is_told_again_what_it_made_of_the
 async fn a_warm_pool_has_run_the_statements_on_every_connection_and_then_uses_the_last_one() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    processing::warm_up(&pool).await.expect("warm");
+    processing::warm_up(&pool, &maker("one", "t")).await.expect("warm");
     // What a session has run last, as the server tells it.
     let warm = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND query LIKE '%FROM processed_stamps p WHERE%' AND pid <> pg_backend_pid()";
@@ -158,7 +158,7 @@ async fn a_probe_says_what_the_database_refuses_and_leaves_nothing_behind() {
     database.refuse("stamps", "NEW.object_cid = 'bad'", "22000").await;
     let probe = async |ids: &[&str]| {
         let [batch] = &batches(ids.iter().copied(), ids.len(), &[Deadline])[..] else { unreachable!() };
-        processing::probe(&pool, &batch.members, "one", "t").await.map_err(|error| error.failure())
+        processing::probe(&pool, &batch.members, &maker("one", "t")).await.map_err(|error| error.failure())
     };
     assert_eq!(probe(&["a", "b"]).await, Ok(()));
     assert_eq!(probe(&["a", "bad"]).await, Err(Failure::Data));
@@ -181,7 +181,7 @@ async fn a_stamp_that_somebody_else_stores_meanwhile_is_won_and_not_left_to_its_
     holder.batch_execute(store).await.expect("stored, and not committed");
     let pool = database.pool();
     let near = tokio::spawn(async move {
-        processing::process(&pool, &batches(["a"], 1, &[Deadline]), "one", "t", false).await
+        processing::process(&pool, &batches(["a"], 1, &[Deadline]), &maker("one", "t"), false).await
     });
     let waits = "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -209,14 +209,15 @@ async fn a_write_and_a_look_up_read_the_rows_they_are_about_and_no_others() {
     for (plans, first) in [(Plans::EachTime, 1), (Plans::Once, 1 + MEMBERS)] {
         let before = database.number(read).await;
         let [pool] = Database::shares(&database.settings(), "test", [(1, plans)]).expect("the URL is valid");
-        processing::warm_up(&pool).await.expect("planned");
+        processing::warm_up(&pool, &maker("one", "t")).await.expect("planned");
         let ids: Vec<String> = (first..first + MEMBERS).map(|id| id.to_string()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let standings = processing::standings(&pool, &ids).await.expect("looked up");
         assert!(!standings.contains(&StampStanding::Unknown));
         let mut batches = batches(ids.iter().copied(), 10, &[MinBatchSize; MEMBERS as usize / 10]);
         batches.iter_mut().flat_map(|batch| &mut batch.members).for_each(|member| member.has_row = true);
-        let processed = processing::process(&pool, &batches, "one", "t", false).await.expect("processed");
+        let processed =
+            processing::process(&pool, &batches, &maker("one", "t"), false).await.expect("processed");
         assert!(!wins(&processed).contains(&false));
         // A session counts what it has read at its end.
         drop(pool);
