@@ -70,7 +70,7 @@ pub async fn round(bench: &mut Bench, stock: &Stock) -> anyhow::Result<()> {
             let bare = Bare::new().await;
             let before = bare.insert(seed, 0..count / 2).await?;
             let database = template.unwrap_or(&bench.template).copy().await;
-            let drained = drain(bench, &database, &stock.events, size, 1).await?;
+            let drained = drain(bench, &database, &stock.events, Listeners::one(size)).await?;
             drop(database);
             let after = bare.insert(seed, count / 2..count).await?;
             let sample = drained
@@ -87,7 +87,7 @@ pub async fn round(bench: &mut Bench, stock: &Stock) -> anyhow::Result<()> {
 
 /// What a drain came to.
 pub struct Drained {
-    /// Stamps a second, between the first and the last batch.
+    /// Stamps a second, between the first batch and the last one, or the last one told.
     pub rate: f64,
     stamps: f64,
     batches: f64,
@@ -103,7 +103,26 @@ impl Drained {
     }
 }
 
-/// Drains all events into a database by some listeners of a new group.
+/// Who drains.
+#[derive(Debug, Clone, Copy)]
+pub struct Listeners<'a> {
+    /// How many there are.
+    pub count: u32,
+    /// The size of their batches.
+    pub size: Batches,
+    /// The topic that they tell of their batches, if any.
+    pub told: Option<&'a str>,
+}
+
+impl Listeners<'_> {
+    /// Returns a single one that tells nobody.
+    pub fn one(size: Batches) -> Self {
+        Self { count: 1, size, told: None }
+    }
+}
+
+/// Drains all events into a database by some listeners of a new group. Where batches are told, the drain ends with the last
+/// one that is.
 ///
 /// # Errors
 /// If a stamp is missing.
@@ -111,22 +130,28 @@ pub async fn drain(
     bench: &Bench,
     database: &TestDatabase,
     events: &Events,
-    size: Batches,
-    listeners: u32,
+    listeners: Listeners<'_>,
 ) -> anyhow::Result<Drained> {
+    let Listeners { count, size, told } = listeners;
     checkpoint(database).await;
     let before = Seen::of(database).await;
     let group = Uuid::new_v4().to_string();
+    let sink = told.map(|topic| [("BATCH_SINK", "kafka"), ("BATCH_TOPIC", topic)]);
+    let sink = sink.as_ref().map_or(&[][..], |variables| &variables[..]);
     let (mut running, mut meter) = (Vec::new(), bench.servers.meter());
-    for _ in 0..listeners {
-        let listener = bench.programs.listener(database, events.topic.name(), &group, size).await;
+    for _ in 0..count {
+        let listener = bench.programs.listener(database, events.topic.name(), &group, size, sink).await;
         meter = meter.and("listener", listener.id());
         running.push(listener);
     }
     let measuring = meter.begin();
     // Fewer than make a batch may be left over.
-    let rest = u64::from(listeners * (size.min - 1));
+    let rest = u64::from(count * (size.min - 1));
     processed(&running, (events.count - rest) as f64).await;
+    if told.is_some() {
+        let untold = || database.number("SELECT count(*) FROM deliveries WHERE delivered_at IS NULL");
+        polled(Duration::from_millis(200), PATIENCE, "all is told", untold, |untold| *untold == 0).await;
+    }
     let usage = measuring.end();
     drop(running);
     let seen = Seen::of(database).await;
@@ -170,10 +195,12 @@ impl Seen {
     }
 }
 
-/// Returns stamps a second between the first and the last batch of those after one, and how many batches these are.
+/// Returns stamps a second between the first of the batches after one and the last of them or the last one told, and how
+/// many batches these are.
 async fn rate(database: &TestDatabase, after: i64) -> (f64, f64) {
     let sql = "WITH own AS (SELECT size, processed_at FROM batches WHERE id > $1),
-                    ends AS (SELECT min(processed_at) AS first, max(processed_at) AS last FROM own)
+                    ends AS (SELECT min(processed_at) AS first, greatest(max(processed_at),
+                        (SELECT max(delivered_at) FROM deliveries WHERE batch_id > $1)) AS last FROM own)
                SELECT (sum(size) FILTER (WHERE processed_at > first))::float8,
                       extract(epoch FROM max(last) - min(first))::float8, count(*)::float8
                FROM own, ends";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use test_support::{TestDatabase, TestTopic};
 
 use crate::bench::Bench;
-use crate::drain::{self, drain};
+use crate::drain::{self, Listeners, drain};
 use crate::events::Events;
 use crate::figures::Sample;
 use crate::intake;
@@ -67,14 +67,14 @@ async fn stamps(bench: &mut Bench) -> anyhow::Result<()> {
             stored += missing;
             let (seed, created) = (bench.another_seed(), now().await?);
             let events = Events::publish(12, seed, missing, created).await;
-            drain(bench, &database, &events, GREAT, 1).await?;
+            drain(bench, &database, &events, Listeners::one(GREAT)).await?;
         }
         database.run("VACUUM ANALYZE").await;
         let what = counted(millions * MILLION, "stamp") + " in the tables";
         intake(bench, &database, &what, &mut intakes).await?;
         let events = drain::publish(bench).await?;
         stored += events.count;
-        let drained = drain(bench, &database, &events, MIDDLING, 1).await?;
+        let drained = drain(bench, &database, &events, Listeners::one(MIDDLING)).await?;
         drains.add(bench, &format!("drain, {what}"), drained.sample());
     }
     Ok(())
@@ -83,7 +83,13 @@ async fn stamps(bench: &mut Bench) -> anyhow::Result<()> {
 async fn listeners(bench: &mut Bench, events: &Events) -> anyhow::Result<()> {
     let mut grown = Grown::default();
     for listeners in LISTENERS {
-        let drained = drain(bench, &bench.database().await, events, MIDDLING, listeners).await?;
+        let drained = drain(
+            bench,
+            &bench.database().await,
+            events,
+            Listeners { count: listeners, ..Listeners::one(MIDDLING) },
+        )
+        .await?;
         grown.add(bench, &format!("drain, {}", counted(u64::from(listeners), "listener")), drained.sample());
     }
     Ok(())
@@ -94,7 +100,7 @@ async fn partitions(bench: &mut Bench) -> anyhow::Result<()> {
     for partitions in PARTITIONS {
         let (seed, created) = (bench.another_seed(), now().await?);
         let events = Events::publish(partitions, seed, bench.options.events, created).await;
-        let drained = drain(bench, &bench.database().await, &events, MIDDLING, 1).await?;
+        let drained = drain(bench, &bench.database().await, &events, Listeners::one(MIDDLING)).await?;
         grown.add(bench, &format!("drain, {}", counted(partitions as u64, "partition")), drained.sample());
     }
     Ok(())
@@ -111,7 +117,7 @@ async fn pending(bench: &mut Bench, events: &Events) -> anyhow::Result<()> {
         }
         let what = counted(count, "pending stamp");
         intake(bench, &database, &what, &mut intakes).await?;
-        let drained = drain(bench, &database, events, MIDDLING, 1).await?;
+        let drained = drain(bench, &database, events, Listeners::one(MIDDLING)).await?;
         drains.add(bench, &format!("drain, {what}"), drained.sample());
     }
     Ok(())

@@ -99,7 +99,7 @@ struct Seen {
 async fn measure(bench: &Bench, seed: u64, drained: &AtomicU64) -> anyhow::Result<Seen> {
     let (database, topic) = (bench.database().await, TestTopic::new(12).await);
     let api = bench.programs.api(&database, topic.name()).await;
-    let listener = bench.programs.listener(&database, topic.name(), topic.name(), ALONE).await;
+    let listener = bench.programs.listener(&database, topic.name(), topic.name(), ALONE, &[]).await;
     listener.ready().await;
     let drains = || async { drained.load(Ordering::Relaxed) };
     within(PATIENCE, "something is being drained", drains, |drained| *drained > 0).await;
@@ -189,7 +189,8 @@ impl<'a> Beside<'a> {
         let rest = u64::from(BESIDE.min - 1);
         for database in &self.databases {
             let group = Uuid::new_v4().to_string();
-            let listener = self.programs.listener(database, self.events.topic.name(), &group, BESIDE).await;
+            let listener =
+                self.programs.listener(database, self.events.topic.name(), &group, BESIDE, &[]).await;
             let before = drained.load(Ordering::Relaxed);
             let listeners = [listener];
             let all = (self.events.count - rest) as f64;

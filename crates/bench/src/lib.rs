@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod bulk;
+pub mod deliveries;
 pub mod drain;
 pub mod events;
 pub mod figures;

@@ -53,6 +53,8 @@ pub enum Part {
     Bulk,
     /// Events that wait in Kafka.
     Drain,
+    /// A drain of which every batch is told to a topic.
+    Deliveries,
     /// From HTTP to processed at a steady rate.
     Steady,
     /// How late stamps leave.
@@ -64,7 +66,7 @@ pub enum Part {
 impl Options {
     /// Returns the parts that each round measures, in their order.
     pub fn each_round(&self) -> Vec<Part> {
-        let all = [Part::Intake, Part::Bulk, Part::Drain, Part::Steady, Part::Lateness];
+        let all = [Part::Intake, Part::Bulk, Part::Drain, Part::Deliveries, Part::Steady, Part::Lateness];
         all.into_iter().filter(|part| self.parts.is_empty() || self.parts.contains(part)).collect()
     }
 
@@ -100,7 +102,7 @@ mod tests {
         let options = |arguments: &[&str]| {
             Options::try_parse_from(["bench"].iter().chain(arguments)).expect("what is typed can be meant")
         };
-        assert_eq!(options(&[]).each_round().len(), 5);
+        assert_eq!(options(&[]).each_round().len(), 6);
         assert!(!options(&[]).has_growth());
         assert_eq!(options(&["drain", "intake"]).each_round(), [Part::Intake, Part::Drain]);
         assert!(options(&["--growth"]).has_growth());

@@ -11,7 +11,7 @@ use crate::drain::{self, Stock};
 use crate::events::Events;
 use crate::options::{Options, Part};
 use crate::table::table;
-use crate::{bulk, growth, intake, lateness, steady};
+use crate::{bulk, deliveries, growth, intake, lateness, steady};
 
 /// Measures what was asked for, and prints and writes what was measured, also when something fails on the way.
 ///
@@ -37,7 +37,8 @@ async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
 async fn parts(bench: &mut Bench) -> anyhow::Result<()> {
     let parts = bench.options.each_round();
     let stock = if parts.contains(&Part::Drain) { Some(Stock::prepare(bench).await?) } else { None };
-    let needs_events = stock.is_none() && parts.contains(&Part::Lateness);
+    let with_events = [Part::Deliveries, Part::Lateness];
+    let needs_events = stock.is_none() && with_events.iter().any(|part| parts.contains(part));
     let lone = if needs_events { Some(drain::publish(bench).await?) } else { None };
     let events: Option<&Events> = stock.as_ref().map(|stock| &stock.events).or(lone.as_ref());
     if stock.is_none() {
@@ -50,6 +51,7 @@ async fn parts(bench: &mut Bench) -> anyhow::Result<()> {
                 (Part::Intake, ..) => intake::round(bench).await?,
                 (Part::Bulk, ..) => bulk::round(bench).await?,
                 (Part::Drain, Some(stock), _) => drain::round(bench, stock).await?,
+                (Part::Deliveries, _, Some(events)) => deliveries::round(bench, events).await?,
                 (Part::Steady, ..) => steady::round(bench).await?,
                 (Part::Lateness, _, Some(events)) => lateness::round(bench, events).await?,
                 _ => {}
@@ -69,6 +71,7 @@ fn steps(options: &Options) -> u32 {
         Part::Intake => intake::STEPS,
         Part::Bulk => bulk::STEPS,
         Part::Drain => drain::STEPS,
+        Part::Deliveries => deliveries::STEPS,
         Part::Steady => steady::STEPS,
         Part::Lateness => lateness::STEPS,
         Part::Growth => growth::STEPS,

@@ -97,17 +97,18 @@ impl Programs {
         service
     }
 
-    /// Starts a listener.
+    /// Starts a listener with further variables.
     pub async fn listener(
         &self,
         database: &TestDatabase,
         topic: &str,
         group: &str,
         batches: Batches,
+        variables: &[(&str, &str)],
     ) -> Service {
         let (min, max) = (batches.min.to_string(), batches.max.to_string());
         let own = [("KAFKA_GROUP_ID", group), ("MIN_BATCH_SIZE", &min), ("MAX_BATCH_SIZE", &max)];
-        let process = start(&self.listener, database, topic, &own);
+        let process = start(&self.listener, database, topic, &[&own[..], variables].concat());
         let admin = address_of_operators(&process).await;
         Service { process, address: admin, admin }
     }

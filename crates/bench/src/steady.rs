@@ -54,7 +54,7 @@ impl Flow {
     pub async fn start(bench: &Bench) -> Self {
         let (database, topic) = (bench.database().await, TestTopic::new(12).await);
         let api = bench.programs.api(&database, topic.name()).await;
-        let listener = bench.programs.listener(&database, topic.name(), topic.name(), SINGLE).await;
+        let listener = bench.programs.listener(&database, topic.name(), topic.name(), SINGLE, &[]).await;
         listener.ready().await;
         let meter = bench.servers.meter().and("api", api.id()).and("listener", listener.id());
         Self { api, listener, meter, database, _topic: topic }
