@@ -55,7 +55,18 @@ impl Guarded {
 
     /// Starts a service, as a user of Kafka, and returns it with its URL for operators.
     async fn start(&self, program: &str, user: &str) -> (Process, String) {
+        self.start_with(program, user, &[]).await
+    }
+
+    /// Starts a service as [`start`](Self::start) does, with further variables.
+    async fn start_with(
+        &self,
+        program: &str,
+        user: &str,
+        further: &[(&'static str, &str)],
+    ) -> (Process, String) {
         let mut variables = self.kafka.variables(user);
+        variables.extend(further.iter().map(|(name, value)| (*name, (*value).to_owned())));
         variables.push(("MESSAGE_TOPIC", self.messages.name().to_owned()));
         variables.push(("MESSAGE_GROUP_ID", "messages".to_owned()));
         if program == "stamp-api" {
@@ -182,5 +193,33 @@ async fn a_topic_that_may_be_described_and_not_read_and_a_group_that_may_not_be_
     eventually("the stamps' topic is refused", refused, |seen| *seen == Some(1.0)).await;
     world.readiness(&listener, 200, "Kafka refuses").await;
     guarded.kafka.grant("listener", &["Read"], "topic", topics[0]);
+    world.readiness(&listener, 200, r#""ready""#).await;
+}
+
+// Break: let `is_refusal` of the listener's deliveries/kafka.rs take every error for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_wait_to_be_told_until_their_topic_may_be_written_to() {
+    let guarded = Guarded::new().await;
+    let world = &guarded.world;
+    let told = TestTopic::on(&guarded.kafka.operators(), 1).await;
+    for topic in [world.topic.name(), guarded.messages.name()] {
+        guarded.kafka.grant("listener", &["Read"], "topic", topic);
+    }
+    for group in [world.group(), "messages"] {
+        guarded.kafka.grant("listener", &["Read"], "group", group);
+    }
+    let sink = [("BATCH_SINK", "kafka"), ("BATCH_TOPIC", told.name()), ("MIN_BATCH_SIZE", "1")];
+    let (_listener, listener) = guarded.start_with("queue-listener", "listener", &sink).await;
+    world.topic.send_stamp("a", 0, &world.now().await);
+    world.every_stamp_is_in_one_batch(1).await;
+    let refused = "SELECT count(*) FROM deliveries WHERE next_attempt_at IS NOT NULL AND attempts > 0
+                   AND last_error LIKE '%authorization%'";
+    eventually("the topic refuses", || world.database.number(refused), |count| *count == 1).await;
+    world.readiness(&listener, 200, "tries to deliver a batch were in vain").await;
+    guarded.kafka.grant("listener", &["Write"], "topic", told.name());
+    let delivered = "SELECT count(*) FROM deliveries WHERE delivered_at IS NOT NULL";
+    let limit = Duration::from_secs(90);
+    within(limit, "the batch is told", || world.database.number(delivered), |count| *count == 1).await;
+    assert_eq!(told.read().len(), 1);
     world.readiness(&listener, 200, r#""ready""#).await;
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn content(batch: i64, stamps: usize) -> PartContent {
-        let value = br#"{"object_cid":"a","time_tolerance":1,"created_date":"2026-01-01T00:00:00Z"}"#;
+        let value = br#"{"object_cid":"a","time_tolerance":1,"created_date":"1970-01-01T00:00:00Z"}"#;
         let now = chrono::DateTime::UNIX_EPOCH;
         let stamp = event::decode(Some(value), None, now).expect("a stamp");
         let id = PartId { batch, part: 1 };
