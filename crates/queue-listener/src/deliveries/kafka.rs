@@ -9,9 +9,10 @@ use domain::delivery::schedule::TryOutcome;
 use platform::kafka::KafkaSettings;
 use platform::kafka::producer::{PROMPT, Quiet, producer_config};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use tokio::sync::Mutex;
 
 use super::outgoing::{OutgoingEvent, Tried};
@@ -23,9 +24,15 @@ const MAKE: Duration = Duration::from_secs(5);
 pub(super) struct ToTopic {
     spec: TopicSpec,
     maker: TopicMaker,
+    config: ClientConfig,
+    /// The producer, and whether the topic was there when it was last seen.
+    state: Mutex<Sending>,
+}
+
+/// What changes.
+struct Sending {
     producer: FutureProducer<Quiet>,
-    /// Whether the topic was there when it was last seen.
-    is_there: Mutex<bool>,
+    is_there: bool,
 }
 
 impl ToTopic {
@@ -36,15 +43,16 @@ impl ToTopic {
     pub(super) fn new(kafka: &KafkaSettings, spec: TopicSpec) -> KafkaResult<Self> {
         let mut config = producer_config(kafka, &PROMPT);
         config.set("message.timeout.ms", (TRY - MAKE).as_millis().to_string());
-        let producer = config.create_with_context(Quiet)?;
-        Ok(Self { spec, maker: TopicMaker::new(kafka)?, producer, is_there: Mutex::new(false) })
+        let state = Mutex::new(Sending { producer: config.create_with_context(Quiet)?, is_there: false });
+        Ok(Self { spec, maker: TopicMaker::new(kafka)?, config, state })
     }
 
     /// Makes a try.
     pub(super) async fn tell(&self, outgoing: OutgoingEvent, now: DateTime<Utc>) -> Tried {
-        if let Err(error) = self.make().await {
-            return (TryOutcome::Again(None), Some(error));
-        }
+        let producer = match self.ready().await {
+            Ok(producer) => producer,
+            Err(error) => return (TryOutcome::Again(None), Some(error)),
+        };
         let key = outgoing.batch.to_string();
         let headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(MEDIA_TYPE) });
         let record = FutureRecord::to(&self.spec.name)
@@ -52,11 +60,11 @@ impl ToTopic {
             .payload(&outgoing.body)
             .timestamp(now.timestamp_millis())
             .headers(headers);
-        match self.producer.send(record, TRY - MAKE).await {
+        match producer.send(record, TRY - MAKE).await {
             Ok(_) => (TryOutcome::Delivered, None),
             Err((error, _)) => {
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
-                    *self.is_there.lock().await = false;
+                    self.state.lock().await.is_there = false;
                 }
                 let outcome = if is_refusal(&error) { TryOutcome::Refused } else { TryOutcome::Again(None) };
                 (outcome, Some(error.to_string()))
@@ -64,17 +72,21 @@ impl ToTopic {
         }
     }
 
-    /// Makes the topic if it is missing: one does it, the others wait.
-    async fn make(&self) -> Result<(), String> {
-        let mut is_there = self.is_there.lock().await;
-        if !*is_there {
+    /// Returns a producer, once the topic is there: one makes it if it is missing, the others wait.
+    async fn ready(&self) -> Result<FutureProducer<Quiet>, String> {
+        let mut state = self.state.lock().await;
+        if !state.is_there {
             let (name, limit) = (&self.spec.name, MAKE / 2);
             if !self.maker.look(name, limit).await.map_err(|error| error.to_string())? {
                 self.maker.make(&self.spec, limit).await.map_err(|error| error.to_string())?;
             }
-            *is_there = true;
+            state.is_there = true;
         }
-        Ok(())
+        // A refusal may end an idempotent producer for good (KIP-360); what it had not delivered fails and is tried again.
+        if state.producer.client().fatal_error().is_some() {
+            state.producer = self.config.create_with_context(Quiet).map_err(|error| error.to_string())?;
+        }
+        Ok(state.producer.clone())
     }
 }
 
