@@ -66,7 +66,7 @@ REVOKE ALL ON SEQUENCE batches_id_seq FROM stamp_api, stamp_listener, stamp_read
 -- writes its tables with the rights of its owner.
 
 -- stamp-api serve
-GRANT SELECT ON __diesel_schema_migrations, batches, deliveries, stamp_states TO stamp_api;
+GRANT SELECT ON __diesel_schema_migrations, batches, deliveries, processed_stamps, stamp_states TO stamp_api;
 GRANT SELECT, INSERT ON stamps, pending_stamps, dead_letters, stored_messages TO stamp_api;
 GRANT SELECT, INSERT, DELETE ON intake_owners TO stamp_api;
 GRANT UPDATE (published_through, retired, seen_at) ON intake_owners TO stamp_api;

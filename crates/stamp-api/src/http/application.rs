@@ -8,7 +8,7 @@ use actix_web::{App, HttpResponse, web};
 use platform::health::SharedHealth;
 
 use super::budget::BodyBudget;
-use super::routes::{batches, health, messages, stamps};
+use super::routes::{batches, health, messages, openapi, stamps};
 use super::state::AppState;
 use super::{connections, holding, measure};
 use crate::http::error::ApiError;
@@ -67,5 +67,6 @@ fn configure(config: &mut web::ServiceConfig) {
     batches::configure(config);
     messages::configure(config);
     health::configure(config);
+    openapi::configure(config);
     config.default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NoRoute)));
 }

@@ -2,12 +2,24 @@
 
 use actix_web::{HttpRequest, web};
 use domain::fields::FieldErrors;
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::http::cursor;
 use crate::http::error::ApiError;
 
 /// How many items a page has unless the client says otherwise, and how many at most.
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 200;
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListBody<T> {
+    /// What the list has here.
+    pub items: Vec<T>,
+    /// A cursor, if the list goes on.
+    pub next: Option<String>,
+}
 
 /// The query of a request, and what is wrong with it.
 #[derive(Debug)]
@@ -54,6 +66,11 @@ impl Query {
             limit.ok_or_else(|| format!("A whole number from 1 to {max} is required."))
         };
         self.parse("limit", parse).unwrap_or(default)
+    }
+
+    /// Returns `after`: where the page before ended, in a list of this name.
+    pub fn after<const N: usize>(&mut self, list: &str) -> Option<[i64; N]> {
+        self.parse("after", |text| cursor::decode(text, list))
     }
 
     /// Fails if any parameter is wrong.

@@ -18,10 +18,17 @@ pub(super) fn resource<const N: usize>(
     patterns: [&'static str; N],
     allow: &'static str,
 ) -> Resource {
+    #[cfg(test)]
+    MADE.lock().expect("no panic").insert((route.to_owned(), allow));
     web::resource(Vec::from(patterns)).name(route).default_service(web::to(move || async move {
         Err::<HttpResponse, _>(ApiError::MethodNotAllowed { allow })
     }))
 }
+
+/// The resources that were made in tests: their routes, and the methods they have.
+#[cfg(test)]
+pub(super) static MADE: std::sync::Mutex<std::collections::BTreeSet<(String, &'static str)>> =
+    std::sync::Mutex::new(std::collections::BTreeSet::new());
 
 /// Returns the guard of `GET`, and of `HEAD`, for which the server leaves the body out.
 pub(super) fn read() -> impl Guard {

@@ -41,6 +41,8 @@ const ROUTES: &[(&str, &str, &str, Needs, u16)] = &[
     ("GET", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
     ("HEAD", "/v1/stamps/known", "", Scope(STAMPS_READ), 200),
     ("GET", "/v1/stamps/unknown", "", Scope(STAMPS_READ), 404),
+    ("GET", "/v1/stamps", "", Scope(STAMPS_READ), 200),
+    ("GET", "/v1/batches", "", Scope(STAMPS_READ), 200),
     ("GET", "/v1/batches/1", "", Scope(STAMPS_READ), 404),
     ("POST", "/v1/users/USER/messages", MESSAGE, Scope(MESSAGES_SEND), 201),
     ("POST", "/v1/users/USER/messages/", MESSAGE, Scope(MESSAGES_SEND), 201),

@@ -5,6 +5,7 @@ mod harness;
 mod http;
 mod log;
 mod messages;
+mod openapi;
 mod rights;
 mod stamps;
 mod tokens;

@@ -83,17 +83,17 @@ fn delivery(row: &Row) -> Result<Delivery, DatabaseError> {
     })
 }
 
-/// Returns the delivery of a batch; none where the batch was made while no sink was set.
+/// Returns the deliveries of batches; a batch that was made while no sink was set has none.
 ///
 /// # Errors
 /// If the database can't be asked.
-pub async fn find(database: &Database, batch: i64) -> Result<Option<Delivery>, DatabaseError> {
-    let sql = format!("SELECT {SUMMARY} FROM deliveries d WHERE d.batch_id = $1 GROUP BY d.batch_id");
+pub async fn of(database: &Database, batches: &[i64]) -> Result<Vec<Delivery>, DatabaseError> {
+    let sql =
+        format!("SELECT {SUMMARY} FROM deliveries d WHERE d.batch_id = ANY ($1::int8[]) GROUP BY d.batch_id");
+    let batches = batches.to_vec();
     database
         .ask(|session| {
-            Box::pin(
-                async move { session.query_opt(&sql, &[&batch]).await?.as_ref().map(delivery).transpose() },
-            )
+            Box::pin(async move { session.query(&sql, &[&batches]).await?.iter().map(delivery).collect() })
         })
         .await
 }

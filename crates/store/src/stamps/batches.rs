@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::states::StampState;
 use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::schema::{batches, stamp_states};
+use crate::schema::batches;
 
 /// A row of `batches`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -25,29 +24,45 @@ pub struct BatchRow {
     pub processed_at: DateTime<Utc>,
 }
 
-/// Returns one batch with up to `limit` of its stamps, due ones first, `None` where there is no such batch. Of more
-/// stamps than that it is not said which ones: to find the first ones all would have to be read.
+/// Returns one batch, `None` where there is no such batch.
 ///
 /// # Errors
 /// If the database can't be asked.
-pub async fn find(
-    database: &Database,
-    id: i64,
-    limit: i64,
-) -> Result<Option<(BatchRow, Vec<StampState>)>, DatabaseError> {
+pub async fn find(database: &Database, id: i64) -> Result<Option<BatchRow>, DatabaseError> {
     database
         .ask(|session| {
             Box::pin(async move {
-                let batch =
-                    batches::table.find(id).select(BatchRow::as_select()).first(session).await.optional()?;
-                let Some(batch) = batch else { return Ok(None) };
-                let stamps = stamp_states::table.filter(stamp_states::batch_id.eq(id)).limit(limit);
-                let mut stamps: Vec<StampState> =
-                    stamps.select(StampState::as_select()).load(session).await?;
-                stamps.sort_by(|one, other| {
-                    (one.process_after, &one.object_cid).cmp(&(other.process_after, &other.object_cid))
-                });
-                Ok(Some((batch, stamps)))
+                let found = batches::table.find(id).select(BatchRow::as_select()).first(session).await;
+                Ok(found.optional()?)
+            })
+        })
+        .await
+}
+
+/// Returns at most `limit` batches, those first that were made last, of those with lower ids than `before` if that is named;
+/// and whether there are more.
+///
+/// # Errors
+/// If the database can't be asked.
+pub async fn list(
+    database: &Database,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<(Vec<BatchRow>, bool), DatabaseError> {
+    database
+        .ask(move |session| {
+            Box::pin(async move {
+                let mut rows: Vec<BatchRow> = batches::table
+                    .filter(batches::id.lt(before.unwrap_or(i64::MAX)))
+                    .order(batches::id.desc())
+                    // One more than is shown tells whether there are more.
+                    .limit(limit + 1)
+                    .select(BatchRow::as_select())
+                    .load(session)
+                    .await?;
+                let are_more = rows.len() > limit as usize;
+                rows.truncate(limit as usize);
+                Ok((rows, are_more))
             })
         })
         .await

@@ -9,7 +9,7 @@ use crate::error::DatabaseError;
 use crate::schema::stamp_states;
 
 /// A row of the view `stamp_states`.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = stamp_states)]
 pub struct StampState {
     /// Id of the stamp (`object_cid`).

@@ -25,7 +25,7 @@ async fn work(database: &Database, id: &str) {
     let stored = intake::store(database, owner, &numbered(1, &[id]), Taken::Unlikely).await.expect("stored");
     assert!(matches!(stored, GroupCommit::Committed { .. }));
     assert_eq!(owners::outbox(database, owner, 0, 10).await.expect("read").len(), 1);
-    assert_eq!(batches::find(database, 1, 10).await.expect("read"), None);
+    assert_eq!(batches::find(database, 1).await.expect("read"), None);
 }
 
 // Break: leave `theirs` out of `with` in connection/open.rs.
@@ -114,7 +114,7 @@ async fn tables_that_change_underneath_are_read_on() {
     for change in ["ALTER TABLE batches ALTER COLUMN listener TYPE varchar(300)", "SELECT 1"] {
         work(&pool, change).await;
         database.run(change).await;
-        assert_eq!(batches::find(&pool, 1, 10).await.expect("read"), None, "{change}");
+        assert_eq!(batches::find(&pool, 1).await.expect("read"), None, "{change}");
         processing::standings(&pool, &["a"]).await.expect("read");
     }
     assert_eq!(pool.trouble(), None);

@@ -40,7 +40,7 @@ fn noted(held: &Held, fate: Fate) -> Note {
 }
 
 async fn state(pool: &Database, batch: i64) -> DeliveryState {
-    queries::find(pool, batch).await.expect("asked").expect("it is to be told").state
+    queries::of(pool, &[batch]).await.expect("asked")[0].state
 }
 
 // Break: leave `delivered` out of `make` in stamps/processing/made.rs.
@@ -75,7 +75,7 @@ async fn a_note_counts_from_who_has_the_part_in_hand_or_if_the_receiver_has_it()
     assert_eq!(state(&pool, batch).await, DeliveryState::Waiting, "it is in another hand");
     let later = DateTime::UNIX_EPOCH + TimeDelta::days(100 * 365);
     deliveries::note(&pool, &[noted(&second, Fate::Waiting(later))]).await.expect("noted");
-    let waiting = queries::find(&pool, batch).await.expect("asked").expect("it waits");
+    let waiting = queries::of(&pool, &[batch]).await.expect("asked").remove(0);
     assert_eq!((waiting.attempts, waiting.last_error.as_deref()), (1, Some("no answer")));
     assert!(waiting.next_attempt_at.is_some_and(|next| (next - later).abs() < TimeDelta::milliseconds(1)));
     deliveries::note(&pool, &[noted(&first, Fate::Delivered)]).await.expect("noted");
@@ -164,7 +164,7 @@ async fn operators_tell_batches_again_and_give_up_what_nobody_serves() {
         queries::retry(&pool, &since, Some(Sink::Kafka), 0, 10, false).await.expect("again"),
         [silent]
     );
-    assert_eq!(queries::find(&pool, silent).await.expect("asked").expect("it is told now").sink, "kafka");
+    assert_eq!(queries::of(&pool, &[silent]).await.expect("asked")[0].sink, "kafka");
     let not_retryable =
         async |batch, sink| queries::not_retryable(&pool, &[told, batch], sink).await.expect("asked");
     assert_eq!(not_retryable(silent, None).await, None);

@@ -4,17 +4,19 @@ use actix_web::ResponseError as _;
 use actix_web::http::StatusCode;
 use domain::stamp::FieldErrors;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{ApiError, duplicate};
 
 /// An item that was refused, with the status and the errors that it would have got by itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ItemProblem {
     status: u16,
     /// What is wrong where no field is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     #[serde(flatten)]
+    #[schema(value_type = HashMap<String, Vec<String>>)]
     fields: FieldErrors,
 }
 

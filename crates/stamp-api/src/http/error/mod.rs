@@ -20,7 +20,8 @@ use crate::stamps::intake::IntakeError;
 
 /// The type of a problem that needs no explanation beyond its status (RFC 9457, section 4.2.1).
 const ABOUT_BLANK: &str = "about:blank";
-const PROBLEM_JSON: &str = "application/problem+json";
+/// The media type of a problem.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// When a client may try again: long enough for a failover to have moved on, short enough for nobody to notice.
 const RETRY_AFTER_SECS: &str = "1";
 

@@ -1,16 +1,21 @@
-//! Batches that were processed.
+//! Batches that were processed: all of them, and one with its stamps.
+
+use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain::stamp::format_date;
 use serde::Serialize;
 use store::deliveries::queries::{self as deliveries, Delivery};
 use store::stamps::batches::{self, BatchRow};
-use store::stamps::states::StampState;
+use store::stamps::lists::{self, Place, StampList};
+use utoipa::{OpenApi, ToSchema};
 
-use super::stamps::StampBody;
+use super::bodies::StampBody;
 use crate::http::caller::StampReader;
+use crate::http::cursor;
 use crate::http::error::ApiError;
-use crate::http::query::Query;
+use crate::http::problems::{OfList, OfListOfOne};
+use crate::http::query::{ListBody, Query};
 use crate::http::resource::{READ, read, resource};
 use crate::http::state::AppState;
 
@@ -18,28 +23,47 @@ use crate::http::state::AppState;
 /// millions.
 const STAMPS: i64 = 200;
 const MAX_STAMPS: i64 = 1_000;
+/// The name of the list of batches in its cursors.
+const BATCHES: &str = "batches";
 
-/// Adds `/v1/batches/{id}`.
+/// The routes of this file.
+#[derive(OpenApi)]
+#[openapi(paths(list, show))]
+pub struct BatchRoutes;
+
+/// Adds `/v1/batches` and `/v1/batches/{id}`.
 pub fn configure(config: &mut web::ServiceConfig) {
-    let patterns = ["/v1/batches/{id}", "/v1/batches/{id}/"];
-    config.service(resource("/v1/batches/{id}", patterns, READ).route(web::route().guard(read()).to(show)));
+    let collection = ["/v1/batches", "/v1/batches/"];
+    let item = ["/v1/batches/{id}", "/v1/batches/{id}/"];
+    config
+        .service(resource("/v1/batches", collection, READ).route(web::route().guard(read()).to(list)))
+        .service(resource("/v1/batches/{id}", item, READ).route(web::route().guard(read()).to(show)));
 }
 
-/// A batch with its stamps.
-#[derive(Serialize)]
+/// A batch.
+#[derive(Serialize, ToSchema)]
 struct BatchBody {
     id: i64,
     trigger: String,
     size: i32,
     listener: String,
     processed_at: String,
-    stamps: Vec<StampBody>,
     /// Null where the batch was made while no sink was set.
     delivery: Option<DeliveryBody>,
 }
 
+/// A batch with some of its stamps.
+#[derive(Serialize, ToSchema)]
+struct BatchWithStamps {
+    #[serde(flatten)]
+    batch: BatchBody,
+    stamps: Vec<StampBody>,
+    /// A cursor, if the batch has more stamps.
+    next: Option<String>,
+}
+
 /// What has become of telling a batch to the outside.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeliveryBody {
     sink: String,
     state: &'static str,
@@ -63,32 +87,84 @@ impl From<Delivery> for DeliveryBody {
 }
 
 impl BatchBody {
-    fn new(batch: BatchRow, stamps: Vec<StampState>, delivery: Option<Delivery>) -> Self {
+    fn new(batch: BatchRow, delivery: Option<Delivery>) -> Self {
         Self {
             id: batch.id,
             trigger: batch.trigger,
             size: batch.size,
             listener: batch.listener,
             processed_at: format_date(batch.processed_at),
-            stamps: stamps.into_iter().map(StampBody::from).collect(),
             delivery: delivery.map(DeliveryBody::from),
         }
     }
 }
 
+/// Lists batches, those first that were made last.
+#[utoipa::path(
+    get,
+    path = "/v1/batches",
+    tag = "batches",
+    params(
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+    ),
+    responses((status = 200, description = "A page.", body = ListBody<BatchBody>), OfList),
+    security((), ("token" = ["stamps:read"])),
+)]
+async fn list(
+    _: StampReader,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::of(&request)?;
+    let limit = query.limit();
+    let after = query.after::<1>(BATCHES);
+    query.finish()?;
+    let (rows, are_more) = batches::list(&state.stamps, after.map(|[id]| id), limit).await?;
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let deliveries = deliveries::of(&state.stamps, &ids).await?;
+    let mut deliveries: HashMap<i64, Delivery> = deliveries.into_iter().map(|one| (one.batch, one)).collect();
+    let next = ids.last().filter(|_| are_more).map(|id| cursor::encode(BATCHES, [*id]));
+    let items = rows.into_iter().map(|row| {
+        let delivery = deliveries.remove(&row.id);
+        BatchBody::new(row, delivery)
+    });
+    Ok(HttpResponse::Ok().json(ListBody { items: items.collect(), next }))
+}
+
+/// Shows a batch with some of its stamps.
+#[utoipa::path(
+    get,
+    path = "/v1/batches/{id}",
+    tag = "batches",
+    params(
+        ("id" = i64, Path, description = "The batch's number."),
+        ("limit" = Option<i64>, Query, description = "How many stamps, 200 by default.", minimum = 1, maximum = 1000),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+    ),
+    responses((status = 200, description = "The batch.", body = BatchWithStamps), OfListOfOne),
+    security((), ("token" = ["stamps:read"])),
+)]
 async fn show(
     _: StampReader,
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let id = batch_id(request.match_info().query("id")).ok_or(ApiError::NotFound("batch"))?;
+    let of_batch = format!("batch-{id}");
     let mut query = Query::of(&request)?;
     let limit = query.limit_up_to(STAMPS, MAX_STAMPS);
+    let after = query.after::<1>(&of_batch);
     query.finish()?;
-    let (batch, stamps) =
-        batches::find(&state.stamps, id, limit).await?.ok_or(ApiError::NotFound("batch"))?;
-    let delivery = deliveries::find(&state.stamps, id).await?;
-    Ok(HttpResponse::Ok().json(BatchBody::new(batch, stamps, delivery)))
+    let batch = batches::find(&state.stamps, id).await?.ok_or(ApiError::NotFound("batch"))?;
+    let after = after.map(|[stamp]| Place { batch: 0, stamp });
+    let page = lists::page(&state.stamps, StampList::OfBatch(id), after, limit).await?;
+    let delivery = deliveries::of(&state.stamps, &[id]).await?.pop();
+    Ok(HttpResponse::Ok().json(BatchWithStamps {
+        batch: BatchBody::new(batch, delivery),
+        stamps: page.stamps.into_iter().map(StampBody::from).collect(),
+        next: page.next.map(|place| cursor::encode(&of_batch, [place.stamp])),
+    }))
 }
 
 /// Reads plain digits: no sign, nothing that a `bigint` can't hold.

@@ -5,12 +5,15 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain::stamp::{IntakeLimits, ObjectCid};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::StampWriter;
 use crate::http::error::ApiError;
 use crate::http::error::item::ItemProblem;
 use crate::http::holding::hold_until_sent;
+use crate::http::problems::OfNewStamps;
+use crate::http::routes::bodies::NewStamp;
 use crate::http::state::AppState;
 use crate::stamps::gate::OpenIntake;
 
@@ -18,6 +21,20 @@ use crate::stamps::gate::OpenIntake;
 const MAX_ITEMS: usize = 10_000;
 
 /// Stores those stamps of a request that can be stored, and tells of each what became of it.
+#[utoipa::path(
+    post,
+    path = "/v1/stamps/bulk",
+    tag = "stamps",
+    request_body(
+        content((Vec<NewStamp> = "application/json"), (String = "application/x-ndjson")),
+        description = "Up to 10,000 stamps, an array or one object a line, in up to 8 MiB.",
+    ),
+    responses(
+        (status = 200, description = "A result for each stamp, in order.", body = BulkAnswer),
+        OfNewStamps,
+    ),
+    security((), ("token" = ["stamps:write"])),
+)]
 pub(super) async fn create(
     _: StampWriter,
     state: web::Data<AppState>,
@@ -46,17 +63,22 @@ pub(super) async fn create(
 }
 
 /// The answer to a request with many stamps.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"created": 1, "results": [{"status": 201, "object_cid": "3"}]}))]
 struct BulkAnswer {
     created: usize,
     results: Vec<ItemResult>,
 }
 
 /// What became of one of many stamps.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum ItemResult {
-    Created { status: u16, object_cid: ObjectCid },
+    Created {
+        status: u16,
+        #[schema(value_type = String)]
+        object_cid: ObjectCid,
+    },
     Refused(ItemProblem),
 }
 

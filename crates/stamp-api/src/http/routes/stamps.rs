@@ -1,23 +1,33 @@
-//! Stamps: taking one in, and telling what became of it.
+//! Stamps: taking one in, and telling what became of it and of others.
 
 use actix_web::http::header::LOCATION;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
-use domain::stamp::{IntakeLimits, ObjectCid, event, format_date};
+use domain::stamp::{IntakeLimits, ObjectCid, event};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Serialize;
-use store::stamps::states::{self, StampState};
+use store::stamps::lists::{self, Place, StampList};
+use store::stamps::states;
+use utoipa::OpenApi;
 
 use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::{StampReader, StampWriter};
+use crate::http::cursor;
 use crate::http::error::ApiError;
+use crate::http::problems::{OfList, OfNewStamp, OfOne};
+use crate::http::query::{ListBody, Query};
 use crate::http::resource::{READ, read, resource};
+use crate::http::routes::bodies::{CreatedStamp, NewStamp, StampWithState};
 use crate::http::routes::bulk;
 use crate::http::state::AppState;
 use crate::stamps::gate::OpenIntake;
 
 /// The characters that are escaped in a path: all but the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The routes of this file, and that of many stamps.
+#[derive(OpenApi)]
+#[openapi(paths(create, create_as_the_demo_did, list, bulk::create, show))]
+pub struct StampRoutes;
 
 /// Adds `/datasender/create_stamp/`, `/v1/stamps`, `/v1/stamps/bulk` and `/v1/stamps/{object_cid}`.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -28,8 +38,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
     // The tail takes slashes too; `show` decides which of them belong to an id.
     let item = ["/v1/stamps/{object_cid}*"];
     config
-        .service(resource("/datasender/create_stamp/", demo, "POST").route(web::post().to(create)))
-        .service(resource("/v1/stamps", collection, "POST").route(web::post().to(create)))
+        .service(
+            resource("/datasender/create_stamp/", demo, "POST").route(web::post().to(create_as_the_demo_did)),
+        )
+        .service(
+            resource("/v1/stamps", collection, "GET, HEAD, POST")
+                .route(web::post().to(create))
+                .route(web::route().guard(read()).to(list)),
+        )
         .service(
             resource("/v1/stamps/bulk", many, "GET, HEAD, POST")
                 .route(web::post().to(bulk::create))
@@ -38,6 +54,41 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/v1/stamps/{object_cid}", item, READ).route(web::route().guard(read()).to(show)));
 }
 
+/// Takes a stamp in, as the Django demo did.
+#[utoipa::path(
+    post,
+    path = "/datasender/create_stamp/",
+    tag = "stamps",
+    request_body(content((NewStamp = "application/x-www-form-urlencoded"), (NewStamp = "application/json"))),
+    responses(
+        (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
+         headers(("Location" = String, description = "Where the stamp is read."))),
+        OfNewStamp,
+    ),
+    security((), ("token" = ["stamps:write"])),
+)]
+async fn create_as_the_demo_did(
+    writer: StampWriter,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    create(writer, state, request, payload).await
+}
+
+/// Takes a stamp in.
+#[utoipa::path(
+    post,
+    path = "/v1/stamps",
+    tag = "stamps",
+    request_body(content((NewStamp = "application/json"), (NewStamp = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
+         headers(("Location" = String, description = "Where the stamp is read."))),
+        OfNewStamp,
+    ),
+    security((), ("token" = ["stamps:write"])),
+)]
 async fn create(
     _: StampWriter,
     state: web::Data<AppState>,
@@ -59,6 +110,53 @@ async fn create(
         .body(answer))
 }
 
+/// Lists stamps, those first that were stored last; of the processed ones those that were processed last.
+#[utoipa::path(
+    get,
+    path = "/v1/stamps",
+    tag = "stamps",
+    params(
+        ("state" = Option<String>, Query, description = "Only stamps that are `pending` or `processed`."),
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+    ),
+    responses((status = 200, description = "A page.", body = ListBody<StampWithState>), OfList),
+    security((), ("token" = ["stamps:read"])),
+)]
+async fn list(
+    _: StampReader,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::of(&request)?;
+    let (list, name) = query.parse("state", listed).unwrap_or((StampList::All, "stamps"));
+    let limit = query.limit();
+    let after = query.after(name).map(|[batch, stamp]| Place { batch, stamp });
+    query.finish()?;
+    let page = lists::page(&state.stamps, list, after, limit).await?;
+    let next = page.next.map(|Place { batch, stamp }| cursor::encode(name, [batch, stamp]));
+    let items: Vec<StampWithState> = page.stamps.into_iter().map(StampWithState::from).collect();
+    Ok(HttpResponse::Ok().json(ListBody { items, next }))
+}
+
+/// Returns the list of the stamps in a state, and its name in its cursors.
+fn listed(state: &str) -> Result<(StampList, &'static str), String> {
+    match state {
+        "pending" => Ok((StampList::Pending, "pending")),
+        "processed" => Ok((StampList::Processed, "processed")),
+        _ => Err("Must be pending or processed.".to_owned()),
+    }
+}
+
+/// Tells what became of a stamp.
+#[utoipa::path(
+    get,
+    path = "/v1/stamps/{object_cid}",
+    tag = "stamps",
+    params(("object_cid" = String, Path, description = "The document's identifier, percent-encoded.")),
+    responses((status = 200, description = "The stamp.", body = StampWithState), OfOne),
+    security((), ("token" = ["stamps:read"])),
+)]
 async fn show(
     _: StampReader,
     state: web::Data<AppState>,
@@ -85,75 +183,8 @@ fn object_cid(raw_path: &str) -> Option<ObjectCid> {
     ObjectCid::parse(text).ok()
 }
 
-/// A stamp, as a batch lists it.
-#[derive(Serialize)]
-pub struct StampBody {
-    object_cid: String,
-    time_tolerance: i32,
-    created_date: String,
-    process_after: String,
-    kafka: Option<KafkaOfStamp>,
-}
-
-/// Where the event of a stamp was read.
-#[derive(Serialize)]
-struct KafkaOfStamp {
-    topic: String,
-    partition: i32,
-    offset: i64,
-}
-
-/// A stamp and what became of it.
-#[derive(Serialize)]
-struct StampWithState {
-    #[serde(flatten)]
-    stamp: StampBody,
-    state: String,
-    batch: Option<BatchOfStamp>,
-}
-
-/// The batch that a stamp left with.
-#[derive(Serialize)]
-struct BatchOfStamp {
-    id: i64,
-    trigger: String,
-    size: i32,
-    processed_at: String,
-}
-
-impl From<StampState> for StampBody {
-    fn from(state: StampState) -> Self {
-        let coordinates = state.kafka_topic.zip(state.kafka_partition).zip(state.kafka_offset);
-        Self {
-            object_cid: state.object_cid,
-            time_tolerance: state.time_tolerance,
-            created_date: format_date(state.created_date),
-            process_after: format_date(state.process_after),
-            kafka: coordinates.map(|((topic, partition), offset)| KafkaOfStamp { topic, partition, offset }),
-        }
-    }
-}
-
-impl From<StampState> for StampWithState {
-    fn from(mut state: StampState) -> Self {
-        Self { batch: batch_of(&mut state), state: std::mem::take(&mut state.state), stamp: state.into() }
-    }
-}
-
-fn batch_of(state: &mut StampState) -> Option<BatchOfStamp> {
-    Some(BatchOfStamp {
-        id: state.batch_id?,
-        trigger: state.trigger.take()?,
-        size: state.batch_size?,
-        processed_at: format_date(state.processed_at?),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-    use serde_json::json;
-
     use super::*;
 
     fn cid(raw_path: &str) -> Option<String> {
@@ -202,47 +233,5 @@ mod tests {
             assert_eq!(cid(&location(&id)).as_deref(), Some(text));
         }
         assert_eq!(location(&ObjectCid::parse("a/b ~").expect("an id")), "/v1/stamps/a%2Fb%20~");
-    }
-
-    #[test]
-    fn a_stamp_shows_its_batch_and_its_record_once_there_are_any() {
-        let time = DateTime::from_timestamp(1_767_225_600, 0).expect("a time");
-        let pending = StampState {
-            object_cid: "a".to_owned(),
-            time_tolerance: 10,
-            created_date: time,
-            process_after: time,
-            state: "pending".to_owned(),
-            batch_id: None,
-            trigger: None,
-            processed_at: None,
-            kafka_topic: None,
-            kafka_partition: None,
-            kafka_offset: None,
-            batch_size: None,
-        };
-        let body = |state: StampState| serde_json::to_value(StampWithState::from(state)).expect("JSON");
-        let date = "2026-01-01T00:00:00.000000Z";
-        let mut expected = json!({
-            "object_cid": "a", "time_tolerance": 10, "created_date": date, "process_after": date,
-            "state": "pending", "batch": null, "kafka": null,
-        });
-        assert_eq!(body(pending.clone()), expected);
-
-        expected["state"] = json!("processed");
-        expected["batch"] = json!({"id": 7, "trigger": "deadline", "size": 3, "processed_at": date});
-        expected["kafka"] = json!({"topic": "t", "partition": 2, "offset": 5});
-        let processed = StampState {
-            state: "processed".to_owned(),
-            batch_id: Some(7),
-            trigger: Some("deadline".to_owned()),
-            processed_at: Some(time),
-            kafka_topic: Some("t".to_owned()),
-            kafka_partition: Some(2),
-            kafka_offset: Some(5),
-            batch_size: Some(3),
-            ..pending
-        };
-        assert_eq!(body(processed), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! The shape of every answer, over TCP as clients see it, with neither PostgreSQL nor Kafka there.
 
+mod described;
+
 use std::net::SocketAddr;
 
 use platform::settings::Environment;
@@ -140,12 +142,13 @@ async fn a_path_that_leads_nowhere_is_404_and_never_a_redirect() {
 async fn a_method_that_a_resource_does_not_have_is_405_with_allow() {
     let service = Service::start();
     for (path, allow, methods) in [
-        ("/v1/stamps", "POST", ["GET", "PUT", "TRACE", "BREW"]),
-        ("/v1/stamps/", "POST", ["GET", "HEAD", "OPTIONS", "PATCH"]),
+        ("/v1/stamps", "GET, HEAD, POST", ["DELETE", "PUT", "TRACE", "BREW"]),
+        ("/v1/stamps/", "GET, HEAD, POST", ["DELETE", "PUT", "OPTIONS", "PATCH"]),
         ("/datasender/create_stamp", "POST", ["GET", "DELETE", "TRACE", "OPTIONS"]),
         ("/datasender/create_stamp/", "POST", ["GET", "PUT", "TRACE", "post"]),
         ("/v1/stamps/bulk", "GET, HEAD, POST", ["PUT", "DELETE", "PATCH", "TRACE"]),
         ("/v1/stamps/a", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
+        ("/v1/batches", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
         ("/v1/batches/1", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
         ("/livez", "GET, HEAD", ["POST", "PUT", "DELETE", "TRACE"]),
     ] {

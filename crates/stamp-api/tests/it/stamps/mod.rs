@@ -2,5 +2,6 @@
 
 mod batches;
 mod intake;
+mod lists;
 mod outbox;
 mod takeover;

@@ -1,39 +1,38 @@
 //! What users do with their messages.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use store::messages::inbox::{self, Deletion, Folder, Page};
 use store::messages::rows::StoredMessage;
+use utoipa::ToSchema;
 
 use super::{MessageBody, own, own_message};
 use crate::auth::caller::Caller;
+use crate::http::cursor;
 use crate::http::error::ApiError;
-use crate::http::query::Query;
+use crate::http::problems::{OfDeleting, OfListOfOne, OfOne};
+use crate::http::query::{ListBody, Query};
 use crate::http::state::AppState;
 
-/// A part of a folder.
-#[derive(Debug, Serialize)]
-struct PageBody {
-    items: Vec<MessageBody>,
-    next: Option<String>,
-}
-
 /// How many messages a user has.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CountsBody {
     inbox: i64,
     trash: i64,
 }
 
-/// Where a page ends, and the next one begins. A cursor carries no user: of another's it leads nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cursor {
-    folder: Folder,
-    id: i64,
-}
-
+/// Lists a folder, the newest messages first.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user}/messages",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller."),
+        ("folder" = Option<String>, Query, description = "`inbox`, which is the default, or `trash`."),
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
+        ("after" = Option<String>, Query, description = "`next` of the page before.")),
+    responses((status = 200, description = "A page.", body = ListBody<MessageBody>), OfListOfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn list(
     caller: Caller,
     state: web::Data<AppState>,
@@ -43,12 +42,25 @@ pub(super) async fn list(
     let mut query = Query::of(&request)?;
     let folder = query.parse("folder", folder).unwrap_or(Folder::Inbox);
     let limit = query.limit();
-    let after = query.parse("after", |text| Cursor::decode(text, folder));
+    // A cursor carries no user: of another's it leads nowhere.
+    let after = query.after::<1>(name(folder));
     query.finish()?;
-    let page = inbox::list(&state.messages, user, folder, after.map(|cursor| cursor.id), limit).await?;
-    Ok(HttpResponse::Ok().json(PageBody::new(page, folder)))
+    let Page { messages, is_more } =
+        inbox::list(&state.messages, user, folder, after.map(|[id]| id), limit).await?;
+    let next = messages.last().filter(|_| is_more).map(|last| cursor::encode(name(folder), [last.id]));
+    let items: Vec<MessageBody> = messages.into_iter().map(MessageBody::from).collect();
+    Ok(HttpResponse::Ok().json(ListBody { items, next }))
 }
 
+/// Counts the messages of each folder.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user}/messages/counts",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller.")),
+    responses((status = 200, description = "How many there are.", body = CountsBody), OfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn counts(
     caller: Caller,
     state: web::Data<AppState>,
@@ -58,6 +70,15 @@ pub(super) async fn counts(
     Ok(HttpResponse::Ok().json(CountsBody { inbox: counts.inbox, trash: counts.trash }))
 }
 
+/// Shows a message.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user}/messages/{uuid}",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    responses((status = 200, description = "The message.", body = MessageBody), OfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn show(
     caller: Caller,
     state: web::Data<AppState>,
@@ -67,6 +88,15 @@ pub(super) async fn show(
     found(inbox::find(&state.messages, user, uuid).await?)
 }
 
+/// Moves a message to the trash.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/messages/{uuid}/trash",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    responses((status = 200, description = "The message.", body = MessageBody), OfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn trash(
     caller: Caller,
     state: web::Data<AppState>,
@@ -75,6 +105,15 @@ pub(super) async fn trash(
     set_active(&caller, &state, &request, false).await
 }
 
+/// Moves a message to the inbox.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/messages/{uuid}/restore",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    responses((status = 200, description = "The message.", body = MessageBody), OfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn restore(
     caller: Caller,
     state: web::Data<AppState>,
@@ -83,6 +122,15 @@ pub(super) async fn restore(
     set_active(&caller, &state, &request, true).await
 }
 
+/// Deletes a message from the trash for good.
+#[utoipa::path(
+    delete,
+    path = "/v1/users/{user}/messages/{uuid}",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    responses((status = 204, description = "It is gone."), OfDeleting),
+    security(("token" = [])),
+)]
 pub(super) async fn delete(
     caller: Caller,
     state: web::Data<AppState>,
@@ -118,79 +166,9 @@ fn folder(text: &str) -> Result<Folder, String> {
     }
 }
 
-impl PageBody {
-    fn new(page: Page, folder: Folder) -> Self {
-        let last = page.messages.last().filter(|_| page.is_more).map(|row| Cursor { folder, id: row.id });
-        let items = page.messages.into_iter().map(MessageBody::from).collect();
-        Self { next: last.map(Cursor::encode), items }
-    }
-}
-
-impl Cursor {
-    fn encode(self) -> String {
-        let folder = match self.folder {
-            Folder::Inbox => "inbox",
-            Folder::Trash => "trash",
-        };
-        URL_SAFE_NO_PAD.encode(format!("{folder}:{}", self.id))
-    }
-
-    /// Reads what [`encode`](Self::encode) has written, and nothing else.
-    fn decode(text: &str, expected: Folder) -> Result<Self, String> {
-        let read = || {
-            let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-            let (name, id) = plain.split_once(':')?;
-            let cursor = Self { folder: folder(name).ok()?, id: id.parse().ok()? };
-            (cursor.id > 0 && cursor.encode() == text).then_some(cursor)
-        };
-        match read() {
-            Some(cursor) if cursor.folder == expected => Ok(cursor),
-            Some(_) => Err("This cursor is one of the other folder.".to_owned()),
-            None => Err("This is no cursor; take the one that the page before has as next.".to_owned()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_leads_back_to_where_its_page_ended() {
-        for folder in [Folder::Inbox, Folder::Trash] {
-            for id in [1, 42, i64::MAX] {
-                let cursor = Cursor { folder, id };
-                assert_eq!(Cursor::decode(&cursor.encode(), folder), Ok(cursor));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_cursor_of_this_folder_is_refused() {
-        let encode = |plain: &str| URL_SAFE_NO_PAD.encode(plain);
-        for (text, why) in [
-            (String::new(), "nothing"),
-            ("x".to_owned(), "no base64"),
-            ("inbox:1".to_owned(), "not encoded"),
-            (encode("trash:1"), "the other folder"),
-            (encode("inbox"), "no id"),
-            (encode("inbox:"), "an empty id"),
-            (encode("inbox:x"), "no number"),
-            (encode("inbox:0"), "not an id"),
-            (encode("inbox:-1"), "negative"),
-            (encode("inbox:+1"), "a sign"),
-            (encode("inbox:01"), "a zero in front"),
-            (encode("inbox: 1"), "a space"),
-            (encode("inbox:1\n"), "a line break"),
-            (encode("inbox:1 OR 1=1"), "SQL"),
-            (encode("inbox:9223372036854775808"), "over what a bigint holds"),
-            (encode("Inbox:1"), "another spelling"),
-            (encode("inbox:1") + "=", "padding"),
-            ("aW5ib3g6MR".to_owned(), "bits that say nothing"),
-            (URL_SAFE_NO_PAD.encode(b"\xff\xfe"), "no text"),
-            ("A".repeat(60_000), "60 KB"),
-        ] {
-            assert!(Cursor::decode(&text, Folder::Inbox).is_err(), "{why}");
-        }
+fn name(folder: Folder) -> &'static str {
+    match folder {
+        Folder::Inbox => "inbox",
+        Folder::Trash => "trash",
     }
 }

@@ -7,12 +7,27 @@ use actix_web::{HttpRequest, web};
 use domain::stamp::format_date;
 use serde::Serialize;
 use store::messages::rows::StoredMessage;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use crate::auth::caller::Caller;
 use crate::http::caller::require_self;
 use crate::http::error::ApiError;
 use crate::http::resource::{READ, read, resource};
+
+/// The routes of messages.
+#[derive(OpenApi)]
+#[openapi(paths(
+    topic::send,
+    topic::check,
+    inbox::list,
+    inbox::counts,
+    inbox::show,
+    inbox::trash,
+    inbox::restore,
+    inbox::delete,
+))]
+pub struct MessageRoutes;
 
 /// Adds everything under `/v1/users/{user}/messages`.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -67,7 +82,7 @@ fn uuid(request: &HttpRequest, name: &str) -> Result<Uuid, ApiError> {
 }
 
 /// A message as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MessageBody {
     uuid: Uuid,
     subject: String,
@@ -82,7 +97,7 @@ struct MessageBody {
 }
 
 /// Where the record of a message was read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct KafkaOfMessage {
     topic: String,
     partition: i32,

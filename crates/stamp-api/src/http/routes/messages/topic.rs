@@ -3,18 +3,20 @@
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{MessageBody, own, uuid};
 use crate::auth::caller::{Caller, MESSAGES_SEND};
 use crate::http::body::{Body, BodyLimits};
 use crate::http::caller::require_scope;
 use crate::http::error::ApiError;
+use crate::http::problems::{OfOne, OfSending};
 use crate::http::state::AppState;
 use crate::messages::check::Checker;
 use crate::messages::sender::{Outgoing, Sender, Sent};
 
 /// Where in Kafka a message was sent to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SentBody {
     topic: String,
     partition: i32,
@@ -23,12 +25,45 @@ struct SentBody {
 }
 
 /// What a check of a user's topic has stored.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CheckedBody {
     created: usize,
     messages: Vec<MessageBody>,
 }
 
+/// A message as it is sent.
+#[derive(ToSchema)]
+#[schema(example = json!({"ns-message": {"subject": "Hello", "body": "World"}}))]
+#[allow(dead_code, reason = "bodies are read leniently, see `MessageFields`")]
+struct NewMessageBody {
+    #[schema(rename = "ns-message")]
+    ns_message: NewMessageFields,
+}
+
+/// What a message says.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "bodies are read leniently, see `MessageFields`")]
+struct NewMessageFields {
+    #[schema(max_length = 255)]
+    subject: String,
+    body: String,
+    /// An absolute http or https URL.
+    #[schema(max_length = 2000)]
+    reference_url: Option<String>,
+    /// Whether the message is in the inbox, by default true.
+    is_active: Option<bool>,
+}
+
+/// Sends a message to a user's topic.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/messages",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The user who gets it.")),
+    request_body = NewMessageBody,
+    responses((status = 201, description = "Kafka has it.", body = SentBody), OfSending),
+    security(("token" = ["messages:send"])),
+)]
 pub(super) async fn send(
     caller: Caller,
     sender: web::Data<Sender>,
@@ -46,6 +81,15 @@ pub(super) async fn send(
     Ok(HttpResponse::Created().json(SentBody { topic, partition, offset, key }))
 }
 
+/// Stores what is in the user's topic now.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/messages/check",
+    tag = "messages",
+    params(("user" = Uuid, Path, description = "The caller.")),
+    responses((status = 200, description = "What was found.", body = CheckedBody), OfOne),
+    security(("token" = [])),
+)]
 pub(super) async fn check(
     caller: Caller,
     checker: web::Data<Checker>,

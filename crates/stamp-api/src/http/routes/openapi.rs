@@ -1,0 +1,125 @@
+//! The description of all routes, and pages that show it.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header::CONTENT_SECURITY_POLICY;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{PathItem, RefOr};
+use utoipa_swagger_ui::Config;
+
+use super::{batches, health, messages, stamps};
+use crate::http::error::ApiError;
+use crate::http::problems::ProblemBody;
+use crate::http::resource::{READ, read, resource};
+
+/// What the pages may load: their own files and nothing else. Their library sets styles in place.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The description as it is sent.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
+static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+
+/// Adds `/openapi.json` and `/docs/`.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            resource("/openapi.json", ["/openapi.json"], READ).route(web::route().guard(read()).to(describe)),
+        )
+        .service(resource("/docs/", ["/docs/{file}*"], READ).route(web::route().guard(read()).to(page)));
+}
+
+/// The routes of this file.
+#[derive(OpenApi)]
+#[openapi(paths(describe, page))]
+struct PageRoutes;
+
+/// What is said about all routes together.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Stamp Service",
+        description = "Takes stamps in, tells what became of them, and carries messages to users.",
+    ),
+    tags(
+        (name = "stamps", description = "Documents that wait for their batch, each for as long as its sender allows."),
+        (name = "batches", description = "Stamps that were processed together."),
+        (name = "messages", description = "Messages to users: an inbox and a trash."),
+        (name = "service", description = "The service itself."),
+    ),
+    components(schemas(ProblemBody)),
+)]
+struct Common;
+
+/// Returns the description of all routes.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Common::openapi();
+    for part in [
+        stamps::StampRoutes::openapi(),
+        batches::BatchRoutes::openapi(),
+        messages::MessageRoutes::openapi(),
+        health::HealthRoutes::openapi(),
+        PageRoutes::openapi(),
+    ] {
+        document.merge(part);
+    }
+    let components = document.components.get_or_insert_default();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    document.paths.paths.values_mut().flat_map(operations).for_each(with_request_id);
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, post, delete, .. } = item;
+    [get, post, delete].into_iter().flatten()
+}
+
+fn with_request_id(operation: &mut Operation) {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .examples([json!("018f6b0c-0000-7000-8000-000000000000")]);
+    let header = HeaderBuilder::new()
+        .description(Some("What the log calls the request: a plain one of the client's is kept."))
+        .schema(Some(schema))
+        .build();
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.headers.insert("x-request-id".to_owned(), header.clone().into());
+        }
+    }
+}
+
+/// Describes all routes in `OpenAPI` 3.1.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    responses((status = 200, description = "This document.", content_type = "application/json", body = serde_json::Value)),
+)]
+async fn describe() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
+}
+
+/// Shows this description as pages for a browser.
+#[utoipa::path(
+    get,
+    path = "/docs/",
+    tag = "service",
+    responses((status = 200, description = "A page.", content_type = "text/html", body = String)),
+)]
+async fn page(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let file = request.path().strip_prefix("/docs/").ok_or(ApiError::NoRoute)?;
+    let found = utoipa_swagger_ui::serve(file, Arc::clone(&PAGES));
+    let file = found.ok().flatten().ok_or(ApiError::NoRoute)?;
+    Ok(HttpResponse::Ok()
+        .content_type(file.content_type)
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .body(file.bytes.into_owned()))
+}
