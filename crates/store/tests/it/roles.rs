@@ -44,10 +44,11 @@ const NEITHER_SERVICE: &[&str] = &[
 ];
 
 const API: &[&str] = &[
-    "GRANT SELECT ON processed_stamps TO PUBLIC",
+    "GRANT USAGE ON SEQUENCE batches_id_seq TO PUBLIC",
     "INSERT INTO batches (trigger, size, listener, topic, processed_at) VALUES ('deadline', 1, '', '', now())",
     "SELECT nextval('batches_id_seq')",
-    "SELECT FROM processed_stamps",
+    "INSERT INTO deliveries (batch_id, sink) VALUES (1, 'kafka')",
+    "UPDATE deliveries SET claims = 2",
     "INSERT INTO processed_stamps VALUES (1, 1, 1, now(), 1, 1)",
     "DELETE FROM pending_stamps",
     "UPDATE pending_stamps SET retry_at = now()",
@@ -61,6 +62,8 @@ const API: &[&str] = &[
 const LISTENER: &[&str] = &[
     "GRANT SELECT ON messages TO PUBLIC",
     "SELECT seen_at FROM intake_owners",
+    "UPDATE deliveries SET sink = 'kafka'",
+    "DELETE FROM deliveries",
     "SELECT FROM left_events",
     "UPDATE left_events SET published_at = now()",
     "INSERT INTO intake_owners (published_through) VALUES (0)",
@@ -80,6 +83,7 @@ const READER: &[&str] = &[
     "INSERT INTO dead_letters (topic, partition, \"offset\", \"timestamp\", reason, detail) VALUES ('', 0, 0, 0, '', '')",
     "UPDATE messages SET is_active = false",
     "DELETE FROM messages",
+    "UPDATE deliveries SET claims = 2",
     "DELETE FROM dead_letters",
     "SELECT FROM stamps FOR UPDATE",
     "SELECT FROM pending_stamps",
@@ -112,7 +116,7 @@ async fn what_a_role_does_not_need_it_may_not_do() {
 async fn a_reader_reads_what_is_for_readers() {
     let database = TestDatabase::new().await;
     let reader = database.connect_as(Role::Reader).await;
-    for name in ["stamp_states", "messages", "stamps", "batches", "dead_letters"] {
+    for name in ["stamp_states", "messages", "stamps", "batches", "dead_letters", "deliveries"] {
         reader.batch_execute(&format!("SELECT * FROM {name}")).await.expect(name);
     }
 }
