@@ -85,10 +85,12 @@ async fn limits_and_cursors_that_were_tampered_with_are_400_with_that_field() {
         let answer = user.ask(&api, "GET", &format!("?limit={limit}")).await;
         assert_eq!((answer.status, answer.json()["limit"].is_array()), (400, true), "A3 {limit}: {answer:?}");
     }
+    // With the end that every cursor has.
     let encode = |plain: &str| {
         use base64::Engine as _;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(plain)
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{plain};"))
     };
+    assert_eq!(user.ask(&api, "GET", &format!("?after={}", encode("inbox:1"))).await.status, 200, "a cursor");
     let long = "A".repeat(10_000);
     for (cursor, why) in [
         (encode("trash:1"), "another folder's"),
