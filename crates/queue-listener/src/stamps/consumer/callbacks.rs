@@ -18,7 +18,7 @@ use crate::group::recreated::FirstReads;
 use crate::group::refusals::MemberRefusals;
 use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
-use crate::stamps::consumer::ends::{HeldBack, PartitionEnds, position};
+use crate::group::ends::{HeldBack, PartitionEnds, position};
 use crate::stamps::control::Control;
 
 /// How long a rebalance waits for the write that is under way. The whole group waits with it, and what is not committed

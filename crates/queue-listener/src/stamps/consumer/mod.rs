@@ -5,7 +5,6 @@
 
 mod callbacks;
 pub(crate) mod clients;
-mod ends;
 #[cfg(test)]
 mod tests;
 mod watchdog;

@@ -11,9 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The offsets of one partition; a negative one is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PartitionEnds {
+pub(crate) struct PartitionEnds {
     /// The offset that is committed.
-    pub(super) committed: i64,
+    pub(crate) committed: i64,
     /// The offset after the last record that was read; 0 if none was.
     read: i64,
     /// The offset up to which nothing is left to be read.
@@ -25,14 +25,14 @@ pub(super) struct PartitionEnds {
 }
 
 /// Returns the offset up to which nothing is left to be read, as the client tells.
-pub(super) fn position(told: &Partition) -> i64 {
+pub(crate) fn position(told: &Partition) -> i64 {
     told.app_offset.max(told.eof_offset).max(told.committed_offset)
 }
 
 impl PartitionEnds {
     /// Puts together what the client tells and which record was read last: the client counts the marks with which
     /// transactions end among what it has read.
-    pub(super) fn new(told: &Partition, read: i64) -> Self {
+    pub(crate) fn new(told: &Partition, read: i64) -> Self {
         Self {
             committed: told.committed_offset,
             read,
@@ -44,7 +44,7 @@ impl PartitionEnds {
 
     /// Returns how many offsets are read and not committed, or not read. The marks with which transactions end have
     /// offsets too, and are no records: what was read to its end and is committed leaves none.
-    pub(super) fn lag(&self) -> i64 {
+    pub(crate) fn lag(&self) -> i64 {
         let uncommitted = if self.read > 0 { self.read - self.committed.max(0) } else { 0 };
         let unread = if self.high > 0 { self.high - self.position.max(0) } else { 0 };
         uncommitted.max(0) + unread.max(0)
@@ -58,14 +58,14 @@ impl PartitionEnds {
 
 /// The partitions in which an open transaction stands before other records.
 #[derive(Debug, Default)]
-pub(super) struct HeldBack {
+pub(crate) struct HeldBack {
     /// Where each stands, and since when.
     since: HashMap<i32, (i64, Duration)>,
 }
 
 impl HeldBack {
     /// Takes note of where a partition stands at a time. Returns whether it counts as held back from now on.
-    pub(super) fn note(&mut self, partition: i32, ends: &PartitionEnds, now: Duration) -> bool {
+    pub(crate) fn note(&mut self, partition: i32, ends: &PartitionEnds, now: Duration) -> bool {
         if !ends.is_held_back() {
             self.since.remove(&partition);
             return false;
@@ -78,7 +78,7 @@ impl HeldBack {
     }
 
     /// Forgets the partitions that are somebody else's now.
-    pub(super) fn keep(&mut self, ours: impl Fn(i32) -> bool) {
+    pub(crate) fn keep(&mut self, ours: impl Fn(i32) -> bool) {
         self.since.retain(|partition, _| ours(*partition));
     }
 }
