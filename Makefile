@@ -35,11 +35,11 @@ bench: ## Measure the services beside what this machine can do; GROWTH=1 adds gr
 	@deploy/stack/make bench $(if $(GROWTH),--growth) $(ARGS)
 
 chaos: ## Kill, stop and restart listeners under load and count what became of every stamp; ARGS='--seed 7'
-	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
+	cargo build --release --locked --bins -p e2e
 	target/release/chaos $(ARGS)
 
 lateness: ## Measure how late stamps leave while something dies or is away; ARGS='kills', ARGS='--help' lists the others
-	cargo build --release --locked --bins -p e2e -p stamp-api -p queue-listener
+	cargo build --release --locked --bins -p e2e
 	target/release/lateness $(ARGS)
 
 simulate: ## Try orders of events until stopped: SEED=7 SECONDS=300, or HISTORY=FILE to play one again

@@ -1,53 +1,23 @@
-//! The two programs, built once, started with nothing but the variables that a test gives them.
+//! The two programs, started with nothing but the variables that a test gives them.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use test_support::eventually;
-use test_support::stack::workspace;
 
-/// Builds both programs and returns where they are.
-fn programs() -> &'static HashMap<String, String> {
-    static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.arg("build");
-        // Set for this test by the cargo that runs it; build scripts that look at them would run again.
-        for name in ["MANIFEST_DIR", "MANIFEST_PATH", "PKG_NAME", "PKG_VERSION", "CRATE_NAME"] {
-            cargo.env_remove(format!("CARGO_{name}"));
-        }
-        for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
-            cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
-        }
-        // As this program itself was built: `chaos` measures.
-        if !cfg!(debug_assertions) {
-            // With `chaos` itself, so that what it depends on is built once.
-            cargo.args(["--release", "-p", "e2e"]);
-        }
-        let built = cargo
-            .args(["--locked", "--message-format=json", "--bins", "-p", "stamp-api", "-p", "queue-listener"])
-            .current_dir(workspace())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(built.status.success(), "the programs can't be built; the output above says why");
-        let messages = String::from_utf8(built.stdout).expect("cargo prints text");
-        messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter_map(|message| {
-                let name = message["target"]["name"].as_str()?.to_owned();
-                Some((name, message["executable"].as_str()?.to_owned()))
-            })
-            .collect()
-    })
+/// Returns where a program is: Cargo has built it with this one, of the services' own `main.rs`.
+fn program(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("a program");
+    let folder = this.parent().expect("a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().expect("a folder") } else { folder };
+    folder.join(format!("e2e-{name}"))
 }
 
 /// Returns a command of one of the programs, with an environment of its own.
 pub fn command(program: &str, variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(&programs()[program]);
+    let mut command = Command::new(self::program(program));
     command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
 }
@@ -84,7 +54,7 @@ impl Process {
     /// Starts a program that may have so many files open.
     pub fn start_with_open_files(program: &str, variables: &[(&str, &str)], limit: u32) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\""), &programs()[program]]);
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\"")]).arg(self::program(program));
         command.env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
         Self::of(command)
     }
