@@ -7,6 +7,7 @@
 //! * [`fields`], [`record`]: what stamps and messages share: members and what is wrong with them; records.
 //! * [`batch`]: which pending stamps leave together, and when; which offsets are finished.
 //! * [`delivery`]: telling the outside of batches: what, to whom, and when again.
+//! * [`trace`]: the place of a request in a trace.
 //! * [`backoff`]: how long to wait before another try.
 //! * [`outbox`]: who publishes which stored event, and up to where everything is in Kafka.
 
@@ -18,3 +19,4 @@ pub mod message;
 pub mod outbox;
 pub mod record;
 pub mod stamp;
+pub mod trace;

@@ -10,6 +10,7 @@ use super::dead_letter::DeadLetter;
 use super::reason::Reason;
 use super::rejection::Rejection;
 use super::text::to_text;
+use crate::trace::{TRACEPARENT, TraceContext};
 
 /// How often a record is tried whose decoding panics.
 const ATTEMPTS: usize = 3;
@@ -47,6 +48,12 @@ impl KafkaRecord<'_> {
     pub fn coordinates(&self) -> Coordinates {
         let Self { topic, partition, offset, timestamp, .. } = *self;
         Coordinates { topic: topic.to_owned(), partition, offset, timestamp }
+    }
+
+    /// Returns where the record was asked for, by its header `traceparent`. Of several the first one counts.
+    pub fn trace(&self) -> Option<TraceContext> {
+        let named = |header: &&Header<'_>| header.name == TRACEPARENT;
+        TraceContext::parse(self.headers.iter().flatten().find(named)?.value?)
     }
 
     /// Returns the record as a dead letter, with a reason and a sentence for people.

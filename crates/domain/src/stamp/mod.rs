@@ -20,6 +20,8 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::trace::TraceContext;
+
 pub use crate::fields::{FieldErrors, MalformedJson, RepeatedField};
 pub use date::{InvalidDate, format_date, parse_date};
 pub use fields::{CREATED_DATE, IntakeLimits, OBJECT_CID, StampFields, TIME_TOLERANCE};
@@ -30,6 +32,8 @@ pub struct Stamp {
     object_cid: ObjectCid,
     time_tolerance: TimeTolerance,
     created_date: DateTime<Utc>,
+    /// Few stamps have one, and all are kept by the million.
+    trace: Option<Box<TraceContext>>,
 }
 
 /// A `created_date`, or a due time, that a `timestamptz` and RFC 3339 can't both hold.
@@ -53,7 +57,19 @@ impl Stamp {
             .checked_add_signed(time_tolerance.duration())
             .filter(date::is_in_range)
             .ok_or(DueOutOfRange)?;
-        Ok(Self { object_cid, time_tolerance, created_date })
+        Ok(Self { object_cid, time_tolerance, created_date, trace: None })
+    }
+
+    /// Returns the stamp as one that was asked for in a trace, or in none. A trace changes nothing about a stamp but what
+    /// people can look up.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace: trace.map(Box::new), ..self }
+    }
+
+    /// Returns where the stamp was asked for, if that is known.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_deref()
     }
 
     /// Returns the identifier of the document.

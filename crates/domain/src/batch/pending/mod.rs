@@ -6,7 +6,7 @@
 
 mod slot;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use self::slot::{Due, NONE, Slot};
 use super::assignment::Position;
 use super::policy::Waiting;
 use crate::stamp::{ObjectCid, Stamp};
+use crate::trace::TraceContext;
 
 /// A stamp that was received and is not processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct PendingSet {
     by_due: BTreeSet<Due>,
     first: u32,
     last: u32,
+    /// The traces of those stamps that have one, by slot: most have none, and a slot has no room to spare.
+    traces: HashMap<u32, TraceContext>,
 }
 
 impl Default for PendingSet {
@@ -68,6 +71,7 @@ impl Default for PendingSet {
             by_due: BTreeSet::new(),
             first: NONE,
             last: NONE,
+            traces: HashMap::new(),
         }
     }
 }
@@ -85,6 +89,7 @@ impl PendingSet {
             return Admission::Rehomed;
         }
         let hash = self.hasher.hash_one(stamp.object_cid().as_str());
+        let trace = stamp.trace().copied();
         let (object_cid, time_tolerance, created_date) = stamp.into_parts();
         let slot = self.slots.insert(Slot {
             object_cid,
@@ -99,6 +104,7 @@ impl PendingSet {
             doubtful: false,
             has_row,
         }) as u32;
+        self.traces.extend(trace.map(|trace| (slot, trace)));
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_id
             .insert_unique(hash, slot, |slot| hasher.hash_one(slots[*slot as usize].object_cid.as_str()));
@@ -171,7 +177,8 @@ impl PendingSet {
         let created_date = DateTime::from_timestamp_micros(slot.created).unwrap_or_default();
         PendingStamp {
             stamp: Stamp::new(slot.object_cid.clone(), slot.time_tolerance, created_date)
-                .expect("these parts were a stamp before"),
+                .expect("these parts were a stamp before")
+                .with_trace(self.traces.get(&ticket.0).copied()),
             position: slot.position(),
             has_row: slot.has_row,
         }
@@ -272,6 +279,7 @@ impl PendingSet {
 
     fn forget(&mut self, slot: u32) -> Position {
         let gone = self.slots.remove(slot as usize);
+        self.traces.remove(&slot);
         let hash = self.hasher.hash_one(gone.object_cid.as_str());
         if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == slot) {
             entry.remove();
