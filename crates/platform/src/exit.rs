@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::settings::InvalidSetting;
+use crate::spans;
 
 /// Exit code of a failure while running.
 const FAILED: u8 = 1;
@@ -18,6 +19,7 @@ pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
             let outcome = runtime.block_on(program);
+            spans::flush();
             // What is left may wait for a broker that is away; nothing depends on it any more.
             runtime.shutdown_timeout(Duration::from_millis(100));
             outcome

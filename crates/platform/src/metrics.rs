@@ -6,6 +6,22 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
+/// Returns a registry with what every process shows of itself: `process_…` (processor time, memory, open files, threads,
+/// start), where the system tells it, and the gauge `<service>_build_info{version}`, which is 1.
+///
+/// # Errors
+/// If the service's name can't begin a metric's.
+pub fn process_registry(service: &str, version: &str) -> Result<Registry> {
+    let registry = Registry::new();
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    let info = Opts::new(format!("{service}_build_info"), "1, with the version of the program.");
+    let info = IntGaugeVec::new(info, &["version"])?;
+    info.with_label_values(&[version]).set(1);
+    registry.register(Box::new(info))?;
+    Ok(registry)
+}
+
 /// Registers a counter.
 ///
 /// # Errors

@@ -9,10 +9,9 @@ use anyhow::Context;
 use platform::kafka::ClientKind;
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
-use platform::metrics::{database_connections, state};
+use platform::metrics::{database_connections, process_registry, state};
 use platform::shutdown::CancellationToken;
 use platform::{admin, descriptors};
-use prometheus::Registry;
 use store::clock::PostgresClock;
 use store::readiness::{self, DatabaseState, wait_for_database};
 use store::{Database, Plans};
@@ -68,7 +67,7 @@ pub fn start(settings: ListenerSettings, stop: CancellationToken) -> anyhow::Res
     settings.kafka.try_out(&CLIENTS)?;
     // A client of Kafka has a connection to each broker, and there may be many of those.
     descriptors::raise_limit();
-    let registry = Registry::new();
+    let registry = process_registry("queue_listener", env!("CARGO_PKG_VERSION"))?;
     let metrics = ListenerMetrics::register(&registry)?;
     // A lock on the tables of one half holds up nothing of the other.
     let [database, for_messages, for_overdue, for_deliveries] = Database::shares(

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use platform::settings::{Environment, ProcessSettings};
-use platform::{healthcheck, shutdown, telemetry};
+use platform::{healthcheck, shutdown, spans, telemetry};
 
 use crate::app;
 use crate::deliveries::commands::DeliveryCommands;
@@ -42,6 +42,7 @@ impl ListenerCli {
             ListenerCommand::Run => {
                 let settings = ListenerSettings::from_environment(&environment)?;
                 telemetry::init(&environment)?;
+                spans::init(&environment, "queue-listener")?;
                 app::start(settings, shutdown::on_signal()?)?.join().await
             }
             ListenerCommand::Dlq(dlq) => dlq.run(&environment).await,

@@ -4,14 +4,13 @@ use platform::metrics::{counter, counters, gauge, histogram, seconds};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::deliveries::metrics::DeliveryMetrics;
+use crate::messages::metrics::MessageMetrics;
 use crate::stall::Stall;
 
 /// The listener's metrics, of one process.
 #[derive(Clone)]
 pub(crate) struct ListenerMetrics {
     pub(crate) messages: IntCounterVec,
-    pub(crate) user_messages: IntCounterVec,
-    pub(crate) user_topics: IntGauge,
     pub(crate) batches: IntCounterVec,
     pub(crate) batch_size: Histogram,
     pub(crate) lateness: Histogram,
@@ -22,6 +21,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) pending: IntGauge,
     pub(crate) next_due: Gauge,
     pub(crate) lag: IntGauge,
+    pub(crate) lag_seconds: Gauge,
     pub(crate) rebalances: IntCounter,
     pub(crate) commit_duration: Histogram,
     pub(crate) poisoned: IntGauge,
@@ -32,35 +32,27 @@ pub(crate) struct ListenerMetrics {
     pub(crate) paused: IntGauge,
     /// What the database is asked for at the moment.
     pub(crate) stall: Stall,
+    pub(crate) user_messages: MessageMetrics,
     pub(crate) deliveries: DeliveryMetrics,
 }
 
 /// Upper bounds of batch sizes.
 const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
-/// Upper bounds of lateness in seconds.
-const LATENESS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// Upper bounds of lateness in seconds: from a listener's own to that of an hour without one.
+const LATENESS: [f64; 16] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 900.0, 3_600.0];
 
 impl ListenerMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             stall: Stall::register(registry)?,
+            user_messages: MessageMetrics::register(registry)?,
             deliveries: DeliveryMetrics::register(registry)?,
             messages: counters(
                 registry,
                 "queue_listener_messages_total",
                 "Records that are finished, by result: processed, duplicate or dead.",
                 &["result"],
-            )?,
-            user_messages: counters(
-                registry,
-                "queue_listener_user_messages_total",
-                "Records of users' topics that are finished, by result: stored, duplicate or dead.",
-                &["result"],
-            )?,
-            user_topics: gauge(
-                registry,
-                "queue_listener_user_message_topics",
-                "Topics of users' messages of which partitions are assigned.",
             )?,
             batches: counters(registry, "queue_listener_batches_total", "Committed batches.", &["trigger"])?,
             batch_size: histogram(registry, "queue_listener_batch_size", "Stamps in a batch.", &SIZES)?,
@@ -90,6 +82,11 @@ impl ListenerMetrics {
                 registry,
                 "queue_listener_lag",
                 "Offsets that are not committed, or not read; those behind an open transaction count.",
+            )?,
+            lag_seconds: seconds(
+                registry,
+                "queue_listener_lag_seconds",
+                "For how long the oldest stamp that is not read has been known to be there; 0 without any.",
             )?,
             rebalances: counter(
                 registry,
@@ -140,9 +137,6 @@ impl ListenerMetrics {
     fn show_what_did_not_happen_yet(&self) {
         for result in ["processed", "duplicate", "dead"] {
             self.messages.with_label_values(&[result]);
-        }
-        for result in ["stored", "duplicate", "dead"] {
-            self.user_messages.with_label_values(&[result]);
         }
         for trigger in ["min_batch_size", "deadline"] {
             self.batches.with_label_values(&[trigger]);

@@ -12,7 +12,7 @@ use platform::health::Health;
 use platform::kafka::ClientKind;
 use platform::kafka::reachability::{self, Reachability};
 use platform::kafka::topics::{TopicMaker, TopicSpec};
-use platform::metrics::{self, database_connections, observed};
+use platform::metrics::{self, database_connections, observed, process_registry};
 use platform::shutdown::CancellationToken;
 use platform::{admin, descriptors, telemetry};
 use prometheus::Registry;
@@ -98,7 +98,7 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
     let kafka = reachability::watch(maker, TopicSpec::of_both(&settings.topics), stop.clone());
     let checker = Checker::start(&settings.kafka, settings.topics.message_topic.as_deref(), &messages)
         .context("the threads for checks can't be started")?;
-    let registry = Registry::new();
+    let registry = process_registry("stamp_api", env!("CARGO_PKG_VERSION"))?;
     let complaint = Arc::new(Complaint::default());
     let seen = readiness::watch(stamps.clone(), stop.clone());
     let health = Arc::new(health(kafka.clone(), seen.clone(), &state, Arc::clone(&complaint), asked.clone()));
@@ -111,6 +111,7 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
         bodies: BodyBudget::new(settings.body_budget),
         health: Arc::clone(&health),
         metrics: metrics.clone(),
+        refusals: Arc::default(),
     };
     let limit = settings.process.shutdown_timeout;
     let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);

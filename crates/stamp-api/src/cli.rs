@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use platform::settings::Environment;
-use platform::{healthcheck, shutdown, telemetry};
+use platform::{healthcheck, shutdown, spans, telemetry};
 use store::clock;
 use store::migrations;
 use store::settings::DatabaseSettings;
@@ -56,6 +56,7 @@ impl ApiCli {
 async fn serve(environment: &Environment) -> anyhow::Result<()> {
     let settings = ApiSettings::from_environment(environment)?;
     telemetry::init(environment)?;
+    spans::init(environment, "stamp-api")?;
     app::serve(settings, shutdown::on_signal()?).await
 }
 

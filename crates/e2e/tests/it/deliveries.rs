@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use test_support::patience::within;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::receiver::receive;
 use e2e::world::World;
 
 const STAMPS: i64 = 4_000;
@@ -25,42 +24,19 @@ struct Known {
     is_away: AtomicBool,
 }
 
-async fn receive(listener: TcpListener, known: Arc<Known>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve(stream, Arc::clone(&known)));
-    }
-}
-
-async fn serve(mut stream: TcpStream, known: Arc<Known>) {
-    let mut bytes = Vec::new();
-    loop {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        let head = end.map(|end| String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase());
-        let length = head.as_deref().and_then(|head| {
-            head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok())
-        });
-        if let (Some(end), Some(length)) = (end, length)
-            && bytes.len() >= end + 4 + length
-        {
-            if known.is_away.load(Ordering::Relaxed) {
-                return;
-            }
-            // Every third one is refused for a while.
-            let answer = if known.requests.fetch_add(1, Ordering::Relaxed) % 10 < 3 {
-                "HTTP/1.1 500 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
-            } else {
-                let event: Value = serde_json::from_slice(&bytes[end + 4..end + 4 + length]).expect("JSON");
-                let id = event["id"].as_str().expect("an id").to_owned();
-                known.events.lock().expect("no panic").entry(id).or_default().push(event);
-                "HTTP/1.1 204 Yes\r\n\r\n"
-            };
-            bytes.drain(..end + 4 + length);
-            if stream.write_all(answer.as_bytes()).await.is_err() {
-                return;
-            }
-        } else if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
-            return;
+impl Known {
+    /// Takes an event, or refuses it for a while, as it does with every third one.
+    fn take(&self, body: &[u8]) -> Option<&'static str> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return None;
         }
+        if self.requests.fetch_add(1, Ordering::Relaxed) % 10 < 3 {
+            return Some("HTTP/1.1 500 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
+        }
+        let event: Value = serde_json::from_slice(body).expect("JSON");
+        let id = event["id"].as_str().expect("an id").to_owned();
+        self.events.lock().expect("no panic").entry(id).or_default().push(event);
+        Some("HTTP/1.1 204 Yes\r\n\r\n")
     }
 }
 
@@ -68,9 +44,8 @@ async fn serve(mut stream: TcpStream, known: Arc<Known>) {
 async fn every_batch_is_told_the_same_however_often_a_receiver_fails_and_a_listener_is_killed() {
     let world = World::new().await;
     let known = Arc::new(Known::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    tokio::spawn(receive(listener, Arc::clone(&known)));
+    let taking = Arc::clone(&known);
+    let url = receive(move |body| taking.take(body)).await;
     let variables = [
         ("BATCH_SINK", "webhook"),
         ("BATCH_WEBHOOK_URL", url.as_str()),

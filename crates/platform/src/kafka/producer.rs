@@ -1,10 +1,12 @@
 //! What all producers share.
 
 use super::settings::KafkaSettings;
+use domain::trace::{TRACEPARENT, TraceContext};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use uuid::Uuid;
 
 /// Defaults of a producer for whose records somebody waits: they are sent at once, and bounded in memory.
@@ -20,10 +22,11 @@ pub fn producer_config(kafka: &KafkaSettings, defaults: &[(&str, &str)]) -> Clie
     config
 }
 
-/// Returns a new trace for each record (W3C Trace Context, section 3.2).
-pub fn traceparent() -> String {
-    let (trace, span) = (Uuid::new_v4().simple(), Uuid::new_v4().as_u128() as u64 | 1);
-    format!("00-{trace}-{span:016x}-01")
+/// Returns the headers of a record: where it was asked for, else a new trace that nobody records.
+pub fn trace_headers(asked: Option<&TraceContext>) -> OwnedHeaders {
+    let new = || TraceContext::new(Uuid::new_v4().as_u128(), Uuid::new_v4().as_u128() as u64 | 1, false);
+    let value = asked.copied().or_else(new).map(|context| context.to_string());
+    OwnedHeaders::new_with_capacity(1).insert(Header { key: TRACEPARENT, value: value.as_ref() })
 }
 
 /// Keeps a client's complaints out of the log: whoever waits for it hears of a failure anyway.

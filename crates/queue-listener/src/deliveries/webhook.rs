@@ -1,16 +1,15 @@
 //! Tells events to a receiver of HTTP requests, signed after Standard Webhooks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::delivery::courier::TRY;
 use domain::delivery::event::MEDIA_TYPE;
 use domain::delivery::schedule::TryOutcome;
+use platform::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 
 use super::outgoing::{OutgoingEvent, Tried};
 use super::settings::Signer;
@@ -34,24 +33,11 @@ impl ToReceiver {
     /// # Errors
     /// If TLS can't be set up.
     pub(super) fn new(url: Url, signers: Vec<Signer>) -> anyhow::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::trusting(roots, url, signers)
+        Self::trusting(http_client::system_roots(), url, signers)
     }
 
     fn trusting(roots: RootCertStore, url: Url, signers: Vec<Signer>) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .use_preconfigured_tls(tls)
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .user_agent(concat!("stamp-service/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = http_client::builder(roots)?.connect_timeout(CONNECT).build()?;
         Ok(Self { client, url, signers })
     }
 
@@ -127,6 +113,7 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::sync::Arc;
 
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};

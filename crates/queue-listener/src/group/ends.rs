@@ -50,6 +50,11 @@ impl PartitionEnds {
         uncommitted.max(0) + unread.max(0)
     }
 
+    /// Returns the offset up to which nothing is left to be read, and the one after the last record.
+    pub(crate) fn unread(&self) -> (i64, i64) {
+        (self.position.max(0), self.high)
+    }
+
     /// Tells whether all that may be read was read, and there is more.
     fn is_held_back(&self) -> bool {
         self.stable >= 0 && self.high > self.stable && self.position >= self.stable
@@ -84,10 +89,10 @@ impl HeldBack {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn ends(committed: i64, read: i64, position: i64, stable: i64, high: i64) -> PartitionEnds {
+    pub(crate) fn ends(committed: i64, read: i64, position: i64, stable: i64, high: i64) -> PartitionEnds {
         PartitionEnds { committed, read, position, stable, high }
     }
 

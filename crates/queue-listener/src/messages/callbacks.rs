@@ -1,16 +1,19 @@
-//! What librdkafka calls back for messages, on the thread that polls: rebalances and results of commits.
+//! What librdkafka calls back for messages, on the thread that polls: rebalances and statistics.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use domain::record::Coordinates;
-use prometheus::IntGauge;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 
+use super::metrics::MessageMetrics;
+use crate::group::behind::Behind;
+use crate::group::ends::PartitionEnds;
 use crate::group::member::commit;
 use crate::group::recreated::FirstRead;
 use crate::group::refusals::MemberRefusals;
@@ -25,10 +28,11 @@ pub(super) type ReadUpTo = HashMap<Partition, (u64, i64)>;
 /// The listener's end of the client.
 pub(super) struct MessageCallbacks {
     pub(super) joined: Arc<AtomicBool>,
-    /// How many topics are assigned.
-    pub(super) topics: IntGauge,
+    metrics: MessageMetrics,
+    started: Instant,
     pub(super) refusals: MemberRefusals,
     assignments: Mutex<Assignments>,
+    behind: Mutex<Behind<Partition>>,
 }
 
 #[derive(Default)]
@@ -44,14 +48,27 @@ struct Assignments {
 struct HeldPartition {
     number: u64,
     first: Option<FirstRead>,
+    /// The offset after the last record that was read; 0 if none was.
+    next: i64,
     /// The offset below which everything is stored, and not committed yet.
     stored: Option<i64>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl MessageCallbacks {
     pub(super) fn new(joined: Arc<AtomicBool>, metrics: &ListenerMetrics) -> Self {
         let refusals = MemberRefusals::new(metrics.refused.clone());
-        Self { joined, topics: metrics.user_topics.clone(), refusals, assignments: Mutex::default() }
+        Self {
+            joined,
+            metrics: metrics.user_messages.clone(),
+            started: Instant::now(),
+            refusals,
+            assignments: Mutex::default(),
+            behind: Mutex::default(),
+        }
     }
 
     /// Returns what is assigned.
@@ -60,7 +77,7 @@ impl MessageCallbacks {
     }
 
     fn assignments(&self) -> MutexGuard<'_, Assignments> {
-        self.assignments.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.assignments)
     }
 
     /// Takes note of a record that was read, here and in what is known of its chunk.
@@ -77,7 +94,8 @@ impl MessageCallbacks {
             assignment.first = FirstRead::of(record);
         }
         // The last one counts, not the highest: a topic that was recreated begins anew.
-        read.insert(partition, (assignment.number, record.offset() + 1));
+        assignment.next = record.offset() + 1;
+        read.insert(partition, (assignment.number, assignment.next));
     }
 
     /// Takes note that a chunk is stored. What was taken away meanwhile, or was taken and given again, is not this
@@ -177,6 +195,21 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
 }
 
 impl ClientContext for MessageCallbacks {
+    fn stats(&self, statistics: Statistics) {
+        let (assignments, mut behind) = (self.assignments(), lock(&self.behind));
+        let (mut lag, now) = (0, self.started.elapsed());
+        for (partition, held) in &assignments.current {
+            let topic = statistics.topics.get(&partition.0);
+            let Some(told) = topic.and_then(|topic| topic.partitions.get(&partition.1)) else { continue };
+            let ends = PartitionEnds::new(told, held.next);
+            lag += ends.lag();
+            behind.note(partition.clone(), &ends, now);
+        }
+        behind.keep(|partition| assignments.current.contains_key(partition));
+        self.metrics.lag.set(lag);
+        self.metrics.lag_seconds.set(behind.longest(now).as_secs_f64());
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(error = error.to_string(), reason, "librdkafka");
     }
@@ -194,7 +227,7 @@ impl ConsumerContext for MessageCallbacks {
             assignments.current.remove(partition);
             assignments.rewound.remove(partition);
         }
-        self.topics.set(assignments.topics() as i64);
+        self.metrics.topics.set(assignments.topics() as i64);
         tracing::info!(partitions = taken.len(), lost, "partitions of messages revoked");
     }
 
@@ -207,7 +240,7 @@ impl ConsumerContext for MessageCallbacks {
                 for partition in given {
                     assignments.begin(partition);
                 }
-                self.topics.set(assignments.topics() as i64);
+                self.metrics.topics.set(assignments.topics() as i64);
                 self.joined.store(true, Ordering::Release);
                 self.refusals.is_member();
                 if count > 0 {

@@ -9,6 +9,7 @@
 //! each partition is all that has to be known, and no ledger is needed.
 
 mod callbacks;
+pub(crate) mod metrics;
 mod patience;
 pub(crate) mod poller;
 pub(crate) mod run;

@@ -196,7 +196,13 @@ impl MessagePoller {
         let mut next = MessageChunk::default();
         let stored = match result.recv_timeout(PATIENCE) {
             Ok(stored) => stored.map(|()| Waited::Yes)?,
-            Err(RecvTimeoutError::Timeout) => self.wait_paused(&result, &mut next)?,
+            Err(RecvTimeoutError::Timeout) => {
+                let paused = &self.parts.metrics.user_messages.paused;
+                paused.set(1);
+                let waited = self.wait_paused(&result, &mut next);
+                paused.set(0);
+                waited?
+            }
             Err(RecvTimeoutError::Disconnected) => bail!(PANICKED),
         };
         match stored {
@@ -262,7 +268,10 @@ fn config(kafka: &KafkaSettings, group_id: &str) -> ClientConfig {
         // A topic that was deleted is no reason to ask for the others less often.
         ("fetch.error.backoff.ms", "100"),
     ];
-    member(kafka, group_id, &DEFAULTS)
+    let mut config = member(kafka, group_id, &DEFAULTS);
+    // They tell how far behind the listener is, in 2 KiB for each topic: with thousands of users not too often.
+    config.set("statistics.interval.ms", "5000");
+    config
 }
 
 const PANICKED: &str = "storing messages panicked";
@@ -278,9 +287,6 @@ async fn store(
     // Of a replay that is still bad the dead letter was there already.
     let letters = records.iter().filter(|record| record.claim().is_none());
     letters.filter_map(MessageRecord::dead_letter).for_each(tell_of);
-    let count = |result, number| metrics.user_messages.with_label_values(&[result]).inc_by(number as u64);
-    count("stored", stored);
-    count("dead", dead);
-    count("duplicate", records.len().saturating_sub(stored + dead));
+    metrics.user_messages.finished(stored, records.len().saturating_sub(stored + dead), dead);
     Ok(())
 }

@@ -15,5 +15,6 @@ mod record;
 pub(crate) mod run;
 mod screening;
 mod shell;
+mod told;
 mod wake;
 mod writer;

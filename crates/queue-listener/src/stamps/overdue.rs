@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::batch::heart::{Failure, Moment};
 use domain::batch::net::{Net, NetCommand, NetEvent, Obstacle};
+use domain::trace::TraceContext;
 use store::clock::{Clock, PostgresClock};
 use store::stamps::processing::Maker;
 use store::stamps::processing::overdue::{self, PutOff, Take};
@@ -12,6 +13,7 @@ use store::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
+use super::told::tell_of;
 use super::wake::sleep;
 use crate::deliveries::handover::Handover;
 use crate::metrics::ListenerMetrics;
@@ -96,7 +98,7 @@ impl Overdue {
     async fn take(&self, rows: &[i64]) -> Result<NetEvent, DatabaseError> {
         let began = Instant::now();
         let taken = overdue::take(&self.database, rows, self.max, &self.maker).await?;
-        let Take::Taken { batches: made, lateness } = taken else { return Ok(NetEvent::NotOurTurn) };
+        let Take::Taken { batches: made, lateness, traces } = taken else { return Ok(NetEvent::NotOurTurn) };
         if lateness.is_empty() {
             return Ok(NetEvent::NoneLeft);
         }
@@ -106,6 +108,9 @@ impl Overdue {
         for batch in made {
             self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();
             self.metrics.batch_size.observe(batch.size as f64);
+            let of_batch = traces.iter().filter(|(id, trace)| *id == batch.id && trace.is_sampled());
+            let traces: Vec<&TraceContext> = of_batch.map(|(_, trace)| trace).collect();
+            tell_of(&batch, &self.maker.topic, &traces, began.elapsed());
         }
         for late in lateness {
             self.metrics.lateness.observe(late.as_secs_f64());

@@ -6,6 +6,7 @@ use domain::batch::heart::Content;
 use domain::batch::pending::PendingStamp;
 use domain::record::{Claim, DeadLetter, KafkaRecord, Verdict, guarded, time_of};
 use domain::stamp::{Stamp, event};
+use domain::trace::TraceContext;
 
 /// What the bytes of a record say.
 #[derive(Debug, Clone)]
@@ -56,7 +57,8 @@ pub(crate) fn decode(record: &KafkaRecord<'_>, now: DateTime<Utc>) -> (Content<O
 /// end of the process.
 fn decode_at(record: &KafkaRecord<'_>, timestamp: i64, now: DateTime<Utc>) -> Decoded {
     match guarded(|| event::decode(record.value, time_of(timestamp), now)) {
-        Ok(stamp) => Decoded::Stamp(stamp),
+        // What nobody records takes no memory while the stamp waits.
+        Ok(stamp) => Decoded::Stamp(stamp.with_trace(record.trace().filter(TraceContext::is_sampled))),
         Err(rejection) => Decoded::Dead(Box::new(record.dead_letter(rejection.reason(), rejection.detail()))),
     }
 }

@@ -30,6 +30,7 @@ use crate::stamps::feed::Feed;
 use crate::stamps::poisoned::Poisoned;
 use crate::stamps::record::Other;
 use crate::stamps::screening::{ScreenedChunk, ScreeningResult, screen};
+use crate::stamps::told::{tell_of, traces_of_winners};
 use crate::stamps::wake::sleep;
 use crate::stamps::writer::{Failed, Writer};
 
@@ -316,11 +317,12 @@ impl Shell {
         self.count("duplicate", processed.won.len() - won);
         let members = write.batches.iter().flat_map(|batch| &batch.members);
         self.handover.made(&processed.batches, members);
-        for batch in &processed.batches {
-            let trigger = batch.trigger.as_str();
-            self.metrics.batches.with_label_values(&[trigger]).inc();
+        let traces = traces_of_winners(write, processed);
+        for (index, batch) in processed.batches.iter().enumerate() {
+            self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();
             self.metrics.batch_size.observe(batch.size as f64);
-            tracing::debug!(batch.id = batch.id, batch.size = batch.size, trigger, "batch committed");
+            let traces = traces.get(index).map_or(&[][..], Vec::as_slice);
+            tell_of(batch, &self.writer.maker.topic, traces, took);
         }
         let (batches, took_ms) = (processed.batches.len(), took.as_millis() as u64);
         tracing::info!(stamps = won, batches, took_ms, "processed");

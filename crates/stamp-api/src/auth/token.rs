@@ -63,6 +63,25 @@ impl TokenError {
     pub fn is_of_a_token(self) -> bool {
         !matches!(self, Self::Missing | Self::Ambiguous)
     }
+
+    /// Returns the word by which refusals are counted.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Ambiguous => "ambiguous",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Critical => "critical",
+            Self::Signature => "signature",
+            Self::Audience => "audience",
+            Self::Issuer => "issuer",
+            Self::NoExpiry => "no_expiry",
+            Self::Expired => "expired",
+            Self::NotYet => "not_yet",
+            Self::Subject => "subject",
+        }
+    }
 }
 
 impl From<Error> for TokenError {

@@ -76,11 +76,7 @@ impl FromRequest for StampWriter {
 
 fn caller(request: &HttpRequest) -> Result<Caller, ApiError> {
     let state = state(request)?;
-    let verifier = state.auth.verifier();
-    let verifier = verifier.ok_or_else(|| ApiError::OperatorNeeded {
-        detail: "The service has no key to check tokens with.",
-        source: anyhow!("set JWT_SECRET or JWT_PUBLIC_KEY"),
-    })?;
+    let verifier = state.auth.verifier().ok_or(ApiError::NoKey)?;
     let token = bearer_token(request.headers())?;
     Ok(verifier.verify(token, state.intake()?.clock.now())?)
 }

@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
+use crate::http::error::ApiError;
 use crate::metrics::ApiMetrics;
 
 /// The route of a path that leads nowhere.
@@ -31,6 +32,9 @@ pub async fn measure(
         response.status().as_str(),
         start.elapsed(),
     );
+    if let Some(reason) = error(&response).and_then(ApiError::refusal) {
+        metrics.refused(reason);
+    }
     Ok(response)
 }
 
@@ -38,6 +42,11 @@ pub async fn measure(
 /// ids, and there is no end of them.
 pub fn route(response: &ServiceResponse) -> &str {
     response.request().match_name().unwrap_or(UNMATCHED)
+}
+
+/// Returns why a request was not served, where the service says so.
+pub fn error(response: &ServiceResponse) -> Option<&ApiError> {
+    response.response().error()?.as_error()
 }
 
 /// Returns the label for a method: a client may invent methods, a label may not.

@@ -6,7 +6,7 @@
 //! * [`problems`]: those that the description of the routes has.
 //! * [`caller`]: who calls, as an argument of a handler.
 //! * [`holding`]: keeps what an answer needs until it is sent; [`connections`]: cuts connections that only stay open; [`request_id`], [`measure`]: what every request carries and
-//!   leaves behind.
+//!   leaves behind; [`sparing`]: what of that the log is spared; [`trace`]: where a request stands in a trace.
 //! * [`state`]: what the routes share.
 
 pub mod application;
@@ -24,6 +24,8 @@ pub mod query;
 pub mod request_id;
 pub mod resource;
 pub mod routes;
+pub mod sparing;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod trace;

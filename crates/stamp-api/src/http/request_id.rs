@@ -2,17 +2,19 @@
 
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{Error, web};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::http::error::cause;
-use crate::http::measure::{method_label, route};
+use crate::http::error::{ApiError, cause};
+use crate::http::measure::{error, method_label, route};
+use crate::http::sparing::SparingLog;
+use crate::http::trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 128;
@@ -21,17 +23,23 @@ const MAX_LENGTH: usize = 128;
 ///
 /// # Errors
 /// Only what `next` fails with.
-pub async fn carry(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+pub async fn carry(
+    refusals: web::Data<SparingLog>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
     let (id, header) = accepted(request.headers().get(X_REQUEST_ID)).unwrap_or_else(generated);
-    let span = tracing::info_span!("request", request.id = id);
+    let trace = RequestTrace::begin(&request);
+    let span = tracing::info_span!("request", request.id = id, trace.id = trace.id());
     let answer = async {
         let start = Instant::now();
         let response = next.call(request).await?;
-        log(&response, start);
+        log(&response, start, &refusals);
         Ok::<_, Error>(response)
     };
     let mut response = answer.instrument(span).await?;
     response.headers_mut().insert(X_REQUEST_ID, header);
+    trace.end(&mut response);
     Ok(response)
 }
 
@@ -53,12 +61,18 @@ fn generated() -> (String, HeaderValue) {
 }
 
 /// Logs the request once. The path stays out: it holds what the client chose to write.
-fn log(response: &ServiceResponse, start: Instant) {
+fn log(response: &ServiceResponse, start: Instant, refusals: &SparingLog) {
     let (method, route) = (method_label(response.request().method()), route(response));
     let (status, duration_ms) = (response.status(), start.elapsed().as_secs_f64() * 1e3);
-    let (code, cause) = (status.as_u16(), response.response().error().and_then(cause));
+    let (code, error) = (status.as_u16(), error(response));
+    let (reason, cause) = (error.and_then(ApiError::refusal), error.and_then(cause));
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(method, route, status = code, duration_ms, cause, "request failed");
+    } else if reason.is_some() {
+        // Anybody can send what is refused, as often as they like; the metrics count them all.
+        if let Some(left_out) = refusals.take(Instant::now()) {
+            tracing::info!(method, route, status = code, reason, cause, left_out, "caller refused");
+        }
     } else if status.is_server_error() {
         tracing::warn!(method, route, status = code, duration_ms, cause, "request refused");
     } else {

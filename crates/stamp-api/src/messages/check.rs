@@ -71,6 +71,16 @@ impl CheckError {
     pub fn takes_an_operator(&self) -> bool {
         matches!(self, Self::Unread(Unread::Kafka(error)) if refuses(error))
     }
+
+    /// Returns the word by which it is counted.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Lost => "failed",
+            error if error.takes_an_operator() => "refused",
+            Self::Unread(_) | Self::Database(_) | Self::Unstored => "unavailable",
+        }
+    }
 }
 
 /// Checks users' topics. The threads end once the checker is dropped.

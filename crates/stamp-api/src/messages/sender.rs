@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::new_topics::NewTopics;
 use chrono::{DateTime, Utc};
 use domain::message::{self, Message};
+use domain::trace::TraceContext;
 use platform::kafka::KafkaSettings;
 use platform::kafka::TopicSettings;
-use platform::kafka::producer::{PROMPT, Quiet, producer_config, traceparent};
+use platform::kafka::producer::{PROMPT, Quiet, producer_config, trace_headers};
 use platform::kafka::refusal::takes_an_operator;
 use platform::kafka::topics::{TopicError, TopicMaker, TopicSpec, is_there};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use tokio::time::Instant;
@@ -80,6 +80,16 @@ impl SendError {
     pub fn takes_an_operator(&self) -> bool {
         self.code().is_some_and(takes_an_operator)
     }
+
+    /// Returns the word by which it is counted.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::TooManyTopics { .. } => "too_many_topics",
+            error if error.is_too_large() => "too_large",
+            error if error.takes_an_operator() => "refused",
+            Self::Topic(_) | Self::Late | Self::Delivery(_) => "unavailable",
+        }
+    }
 }
 
 /// Sends messages to users' topics.
@@ -102,6 +112,8 @@ pub struct Outgoing<'a> {
     pub message: &'a Message,
     /// The record's time, by PostgreSQL's clock.
     pub now: DateTime<Utc>,
+    /// Where the message was sent, if that is known.
+    pub trace: Option<TraceContext>,
 }
 
 /// A producer, and the topics that it has found or made.
@@ -194,14 +206,14 @@ impl Sender {
         &self,
         producer: &Arc<Producer>,
         spec: &TopicSpec,
-        Outgoing { user, message, now, .. }: Outgoing<'_>,
+        Outgoing { user, message, now, trace, .. }: Outgoing<'_>,
         deadline: Instant,
     ) -> Result<Sent, SendError> {
         if Instant::now() > deadline - DELIVERY_LIMIT {
             return Err(SendError::Late);
         }
         let (key, value) = (user.to_string(), message::record::encode(message));
-        let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
+        let headers = trace_headers(trace.as_ref());
         let record = FutureRecord::to(&spec.name)
             .key(&key)
             .payload(&value)

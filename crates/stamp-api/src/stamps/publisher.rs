@@ -12,9 +12,9 @@ use domain::outbox::{OutboxEvent, Publication};
 use domain::stamp::Stamp;
 use domain::stamp::event;
 use platform::kafka::KafkaSettings;
-use platform::kafka::producer::{PROMPT, producer_config, traceparent};
+use platform::kafka::producer::{PROMPT, producer_config, trace_headers};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use store::clock::Clock;
@@ -91,8 +91,7 @@ impl Publisher {
         let key = publication.payload.object_cid().clone();
         let mut publication = Box::new(publication);
         loop {
-            let headers =
-                OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&traceparent()) });
+            let headers = trace_headers(publication.payload.trace());
             let record = BaseRecord::with_opaque_to(&self.topic, publication)
                 .key(key.as_str())
                 .payload(value.as_slice())

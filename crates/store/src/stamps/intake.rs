@@ -82,6 +82,7 @@ struct Group {
     tolerances: Vec<i32>,
     dates: Vec<DateTime<Utc>>,
     numbers: Vec<i64>,
+    traces: Vec<Option<String>>,
 }
 
 impl Group {
@@ -94,13 +95,14 @@ impl Group {
             tolerances: sorted.iter().map(|row| row.stamp.time_tolerance().minutes()).collect(),
             dates: sorted.iter().map(|row| row.stamp.created_date()).collect(),
             numbers: sorted.iter().map(|row| row.number).collect(),
+            traces: sorted.iter().map(|row| row.stamp.trace().map(ToString::to_string)).collect(),
         }
     }
 
     async fn store(&self, session: &Session, on_conflict: &str) -> Result<GroupCommit, DatabaseError> {
         let sent = Instant::now();
-        let parameters: [&dyn Parameter; 5] =
-            [&self.owner, &self.ids, &self.tolerances, &self.dates, &self.numbers];
+        let parameters: [&dyn Parameter; 6] =
+            [&self.owner, &self.ids, &self.tolerances, &self.dates, &self.numbers, &self.traces];
         let row = session.query_one(&statement(on_conflict), &parameters).await?;
         let received = Instant::now();
         if !row.try_get::<_, bool>(0)? {
@@ -118,8 +120,8 @@ fn statement(on_conflict: &str) -> String {
             SELECT id FROM intake_owners WHERE id = $1 AND NOT retired AND {DURABLE} FOR KEY SHARE
         ), input AS MATERIALIZED (
             SELECT i.*, i.created_date + make_interval(mins => i.time_tolerance) AS due_at
-            FROM unnest($2::text[], $3::int4[], $4::timestamptz[], $5::int8[])
-                AS i (object_cid, time_tolerance, created_date, seq)
+            FROM unnest($2::text[], $3::int4[], $4::timestamptz[], $5::int8[], $6::text[])
+                AS i (object_cid, time_tolerance, created_date, seq, traceparent)
         ), made AS (
             INSERT INTO stamps (object_cid, time_tolerance, created_date)
             SELECT i.object_cid, i.time_tolerance, i.created_date
@@ -127,8 +129,8 @@ fn statement(on_conflict: &str) -> String {
             {on_conflict}
             RETURNING id, object_cid
         ), queued AS (
-            INSERT INTO pending_stamps (stamp_id, owner, seq, due_at)
-            SELECT m.id, $1, i.seq, i.due_at
+            INSERT INTO pending_stamps (stamp_id, owner, seq, due_at, traceparent)
+            SELECT m.id, $1, i.seq, i.due_at, i.traceparent
             FROM made m JOIN input i ON i.object_cid = m.object_cid ORDER BY m.id
             RETURNING seq
         )

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use domain::trace::TraceContext;
 
 use super::intake::Numbered;
 use super::row::stamp;
@@ -232,13 +232,13 @@ pub async fn outbox(
     limit: i64,
 ) -> Result<Vec<Numbered>, DatabaseError> {
     const SQL: &str = "
-        SELECT p.seq, s.object_cid, s.time_tolerance, s.created_date
+        SELECT p.seq, s.object_cid, s.time_tolerance, s.created_date, p.traceparent
         FROM (
-            (SELECT stamp_id, seq FROM pending_stamps
+            (SELECT stamp_id, seq, traceparent FROM pending_stamps
              WHERE owner = $1 AND seq > greatest($2, (SELECT published_through FROM intake_owners WHERE id = $1))
              ORDER BY seq LIMIT $3)
             UNION ALL
-            (SELECT stamp_id, seq FROM left_events
+            (SELECT stamp_id, seq, NULL FROM left_events
              WHERE owner = $1 AND seq > $2 AND published_at IS NULL ORDER BY seq LIMIT $3)
         ) AS p JOIN stamps s ON s.id = p.stamp_id
         ORDER BY p.seq LIMIT $3";
@@ -246,13 +246,16 @@ pub async fn outbox(
         .run(LIMIT, |session| {
             Box::pin(async move {
                 let rows = session.query(SQL, &[&owner, &above, &limit]).await?;
-                rows.iter()
-                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
-                    .collect::<Result<Vec<(i64, String, i32, DateTime<Utc>)>, DatabaseError>>()
+                rows.iter().map(numbered).collect::<Result<Vec<_>, DatabaseError>>()
             })
         })
         .await?;
-    let numbered =
-        |(number, id, tolerance, created)| Some(Numbered { number, stamp: stamp(id, tolerance, created)? });
-    Ok(rows.into_iter().filter_map(numbered).collect())
+    Ok(rows.into_iter().flatten().collect())
+}
+
+fn numbered(row: &tokio_postgres::Row) -> Result<Option<Numbered>, DatabaseError> {
+    let (number, trace) = (row.try_get(0)?, row.try_get::<_, Option<&str>>(4)?);
+    let trace = trace.and_then(|text| TraceContext::parse(text.as_bytes()));
+    let stamp = stamp(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    Ok(stamp.map(|stamp| Numbered { number, stamp: stamp.with_trace(trace) }))
 }

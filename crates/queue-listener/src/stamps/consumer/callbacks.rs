@@ -13,12 +13,13 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::group::behind::Behind;
+use crate::group::ends::{HeldBack, PartitionEnds, position};
 use crate::group::member::commit;
 use crate::group::recreated::FirstReads;
 use crate::group::refusals::MemberRefusals;
 use crate::group::undecodable::UndecodableBatch;
 use crate::metrics::ListenerMetrics;
-use crate::group::ends::{HeldBack, PartitionEnds, position};
 use crate::stamps::control::Control;
 
 /// How long a rebalance waits for the write that is under way. The whole group waits with it, and what is not committed
@@ -45,6 +46,7 @@ pub(super) struct ConsumerState {
     /// Partitions that are to be read from their start.
     rewound: Mutex<Vec<i32>>,
     held_back: Mutex<HeldBack>,
+    behind: Mutex<Behind<i32>>,
     started: Instant,
 }
 
@@ -70,6 +72,7 @@ impl ConsumerState {
             first_reads: Mutex::default(),
             rewound: Mutex::default(),
             held_back: Mutex::default(),
+            behind: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -196,21 +199,26 @@ impl ClientContext for StampCallbacks {
             return;
         };
         let mut reader = self.shared.reader();
-        let mut held_back = lock(&self.shared.held_back);
+        let (mut held_back, mut behind) = (lock(&self.shared.held_back), lock(&self.shared.behind));
+        let now = self.shared.elapsed();
         let (mut lag, mut known, mut held) = (0, Vec::new(), Vec::new());
         for (partition, told) in &topic.partitions {
             if let Some(assignment) = reader.is_read_below(*partition, position(told)) {
                 let ends = PartitionEnds::new(told, reader.next(*partition));
                 lag += ends.lag();
                 known.push(Commit { assignment, offset: ends.committed });
-                if held_back.note(*partition, &ends, self.shared.elapsed()) {
+                behind.note(*partition, &ends, now);
+                if held_back.note(*partition, &ends, now) {
                     held.push(*partition);
                 }
             }
         }
-        held_back.keep(|partition| known.iter().any(|commit| commit.assignment.partition == partition));
-        drop(held_back);
+        let is_ours = |partition| known.iter().any(|commit| commit.assignment.partition == partition);
+        held_back.keep(is_ours);
+        behind.keep(|partition| is_ours(*partition));
         self.shared.metrics.lag.set(lag);
+        self.shared.metrics.lag_seconds.set(behind.longest(now).as_secs_f64());
+        drop((held_back, behind));
         self.shared.metrics.silent.set(reader.silent() as i64);
         drop(reader);
         if self.shared.metrics.held_back.get() == 0 && !held.is_empty() {

@@ -28,6 +28,9 @@ const RETRY_AFTER_SECS: &str = "1";
 /// The challenge of RFC 6750, section 3. A realm, because a scheme has at least one parameter there.
 const CHALLENGE: &str = r#"Bearer realm="stamp-api""#;
 
+/// What a client is told of trouble that lasts.
+const OPERATOR_NEEDED: &str = "Trying again won't help before the service's operator acts.";
+
 /// A request that was not served. The text of each is for the client; its source is for the log alone.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -49,6 +52,9 @@ pub enum ApiError {
     /// A path to what is another user's.
     #[error("This belongs to another user.")]
     Forbidden,
+    /// A token where the service has no key to check it with.
+    #[error("The service has no key to check tokens with. {OPERATOR_NEEDED}")]
+    NoKey,
     /// A form that a page of another site has sent, on a route that asks for no token.
     #[error("Pages of other sites can't send this without a token.")]
     CrossSite,
@@ -110,7 +116,7 @@ pub enum ApiError {
     #[error("The service can't do this at the moment; try again.")]
     Unavailable(#[source] anyhow::Error),
     /// Something is missing that no further try brings: a key, or a table, a column or a right of the database.
-    #[error("{detail} Trying again won't help before the service's operator acts.")]
+    #[error("{detail} {OPERATOR_NEEDED}")]
     OperatorNeeded {
         /// What is missing, in one sentence for the client.
         detail: &'static str,
@@ -149,7 +155,7 @@ impl ResponseError for ApiError {
             }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyTopics { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Crowded | Self::OperatorNeeded { .. } => {
+            Self::Unavailable(_) | Self::Crowded | Self::OperatorNeeded { .. } | Self::NoKey => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -216,6 +222,18 @@ impl ApiError {
     /// Returns what a client is told when Kafka refuses what the service may expect of it.
     fn refused_by_kafka(source: anyhow::Error) -> Self {
         Self::OperatorNeeded { detail: "Kafka refuses the service what this needs.", source }
+    }
+
+    /// Returns the word by which it is counted that a caller may not do what was asked; `None` for every other error.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized(error) => Some(error.reason()),
+            Self::InsufficientScope { .. } => Some("scope"),
+            Self::Forbidden => Some("other_user"),
+            Self::CrossSite => Some("cross_site"),
+            Self::NoKey => Some("no_key"),
+            _ => None,
+        }
     }
 
     fn fields(&self) -> FieldErrors {
@@ -291,8 +309,9 @@ impl From<Arc<CheckError>> for ApiError {
 }
 
 /// Returns why a request failed, in one line for the log, if there is more to say than the client was told.
-pub fn cause(error: &actix_web::Error) -> Option<String> {
-    match error.as_error::<ApiError>()? {
+pub fn cause(error: &ApiError) -> Option<String> {
+    match error {
+        ApiError::NoKey => Some("set JWT_SECRET or JWT_PUBLIC_KEY".to_owned()),
         ApiError::Unavailable(source)
         | ApiError::OperatorNeeded { source, .. }
         | ApiError::Internal(source) => Some(format!("{source:#}")),

@@ -15,6 +15,7 @@ use crate::http::holding::hold_until_sent;
 use crate::http::problems::OfNewStamps;
 use crate::http::routes::bodies::NewStamp;
 use crate::http::state::AppState;
+use crate::http::trace;
 use crate::stamps::gate::OpenIntake;
 
 /// The most stamps in one request: what is stored in some hundred milliseconds.
@@ -42,7 +43,7 @@ pub(super) async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let body = Body::read(&request, payload, BodyLimits::MANY_STAMPS).await?;
-    let (opened, max_tolerance) = (state.intake(), state.max_time_tolerance);
+    let (opened, max_tolerance, trace) = (state.intake(), state.max_time_tolerance, trace::of(&request));
     let items = move |body: &Body| {
         let items = body.all_stamp_fields(MAX_ITEMS)?;
         let OpenIntake { clock, intake } = opened?;
@@ -51,7 +52,9 @@ pub(super) async fn create(
         for item in items {
             let accepted =
                 item.map_err(ApiError::from).and_then(|fields| limits.accept(fields).map_err(ApiError::from));
-            problems.push(accepted.map(|stamp| stamps.push(stamp)).err().map(ItemProblem::from));
+            problems.push(
+                accepted.map(|stamp| stamps.push(stamp.with_trace(trace))).err().map(ItemProblem::from),
+            );
         }
         Ok((intake, stamps, problems))
     };

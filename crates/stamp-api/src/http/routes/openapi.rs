@@ -72,7 +72,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_default();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("token", SecurityScheme::Http(token));
-    document.paths.paths.values_mut().flat_map(operations).for_each(with_request_id);
+    document.paths.paths.values_mut().flat_map(operations).for_each(with_common_headers);
     document
 }
 
@@ -81,17 +81,27 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, delete].into_iter().flatten()
 }
 
-fn with_request_id(operation: &mut Operation) {
-    let schema = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .examples([json!("018f6b0c-0000-7000-8000-000000000000")]);
-    let header = HeaderBuilder::new()
-        .description(Some("What the log calls the request: a plain one of the client's is kept."))
-        .schema(Some(schema))
-        .build();
+/// The headers that every answer may have: name, meaning and an example.
+const COMMON_HEADERS: [(&str, &str, &str); 2] = [
+    (
+        "x-request-id",
+        "What the log calls the request: a plain one of the client's is kept.",
+        "018f6b0c-0000-7000-8000-000000000000",
+    ),
+    (
+        "traceresponse",
+        "Where the request stood in a trace, if it was in one (W3C Trace Context): a `traceparent` of the client's goes on.",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+];
+
+fn with_common_headers(operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response {
-            response.headers.insert("x-request-id".to_owned(), header.clone().into());
+        let RefOr::T(response) = response else { continue };
+        for (name, meaning, example) in COMMON_HEADERS {
+            let schema = ObjectBuilder::new().schema_type(Type::String).examples([json!(example)]);
+            let header = HeaderBuilder::new().description(Some(meaning)).schema(Some(schema)).build();
+            response.headers.insert(name.to_owned(), header.into());
         }
     }
 }

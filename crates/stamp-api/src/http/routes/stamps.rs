@@ -19,6 +19,7 @@ use crate::http::resource::{READ, read, resource};
 use crate::http::routes::bodies::{CreatedStamp, NewStamp, StampWithState};
 use crate::http::routes::bulk;
 use crate::http::state::AppState;
+use crate::http::trace;
 use crate::stamps::gate::OpenIntake;
 
 /// The characters that are escaped in a path: all but the unreserved ones of RFC 3986, section 2.3.
@@ -99,7 +100,7 @@ async fn create(
     let fields = body.stamp_fields()?;
     let OpenIntake { clock, intake } = state.intake()?;
     let limits = IntakeLimits { max_tolerance: state.max_time_tolerance, now: clock.now() };
-    let stamp = limits.accept(fields)?;
+    let stamp = limits.accept(fields)?.with_trace(trace::of(&request));
     let (location, answer) = (location(stamp.object_cid()), event::encode(&stamp));
     if !intake.submit(stamp).await? {
         return Err(ApiError::Duplicate { location });

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::batch::net::{AHEAD, GRACE, SEEN, Seen};
 use domain::batch::policy::Trigger;
 use domain::delivery::Sink;
+use domain::trace::TraceContext;
 
 use super::made::{MadeBatch, Maker, join, make};
 use crate::database::Database;
@@ -39,6 +40,8 @@ pub enum Take {
         batches: Vec<MadeBatch>,
         /// How long after its due time each stamp was processed.
         lateness: Vec<Duration>,
+        /// Where those of them were asked for whose trace is kept, each with the id of its batch.
+        traces: Vec<(i64, TraceContext)>,
     },
 }
 
@@ -135,8 +138,12 @@ pub async fn take(
                     Some(MadeBatch { id, trigger, size, processed_at: processed_at?, members: Vec::new() })
                 };
                 let batches = ids.into_iter().zip(sizes).filter_map(made).collect();
+                let (traced, traces): (Vec<i64>, Vec<String>) = (row.try_get(5)?, row.try_get(6)?);
+                let trace =
+                    |(batch, text): (i64, String)| Some((batch, TraceContext::parse(text.as_bytes())?));
+                let traces = traced.into_iter().zip(traces).filter_map(trace).collect();
                 let late = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                Ok(Take::Taken { batches, lateness: lateness.into_iter().map(late).collect() })
+                Ok(Take::Taken { batches, lateness: lateness.into_iter().map(late).collect(), traces })
             })
         })
         .await
@@ -162,7 +169,7 @@ fn take_statement(sink: Option<Sink>) -> String {
         ), divided AS MATERIALIZED (
             -- Another event may have moved the due time forward.
             SELECT t.stamp_id, l.time_tolerance, t.due_at - make_interval(mins => l.time_tolerance) AS created_date,
-                t.due_at, t.kafka_topic, t.kafka_partition, t.kafka_offset,
+                t.due_at, t.kafka_topic, t.kafka_partition, t.kafka_offset, t.traceparent,
                 (row_number() OVER (ORDER BY t.due_at, t.stamp_id) - 1) / $3 AS batch
             FROM taken t JOIN locked l ON l.stamp_id = t.stamp_id
         ), numbered AS MATERIALIZED (
@@ -178,7 +185,9 @@ fn take_statement(sink: Option<Sink>) -> String {
         ), {join}, {make}
         SELECT (SELECT is_ours FROM turn), ARRAY(SELECT size FROM sized ORDER BY id),
             ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won),
-            ARRAY(SELECT id FROM sized ORDER BY id), (SELECT max(processed_at) FROM batched)"
+            ARRAY(SELECT id FROM sized ORDER BY id), (SELECT max(processed_at) FROM batched),
+            ARRAY(SELECT batch_id FROM won WHERE traceparent IS NOT NULL ORDER BY stamp_id),
+            ARRAY(SELECT traceparent FROM won WHERE traceparent IS NOT NULL ORDER BY stamp_id)"
     )
 }
 

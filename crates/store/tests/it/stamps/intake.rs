@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use domain::trace::TraceContext;
 use store::Database;
 use store::stamps::intake::{self, GroupCommit, Taken};
 use store::stamps::owners;
+use store::stamps::processing::overdue::{self, Take};
 use test_support::TestDatabase;
 
-use crate::values::numbered;
+use crate::values::{maker, numbered};
 
 async fn store(pool: &Database, owner: i64, first: i64, ids: &[&str]) -> Option<Vec<i64>> {
     store_as(Taken::Unlikely, pool, owner, first, ids).await
@@ -37,6 +39,28 @@ async fn ids_that_are_taken_are_told_by_their_numbers() {
     let read: Vec<(i64, &str)> =
         outbox.iter().map(|row| (row.number, row.stamp.object_cid().as_str())).collect();
     assert_eq!(read, [(2, "a"), (3, "c"), (5, "ä")]);
+}
+
+// Break: leave out `with_trace` in stamps/owners.rs, or the traces of the row in `Group::of` of stamps/intake.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_a_stamp_later_knows_where_it_was_asked_for() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let owner = owners::register(&pool).await.expect("an owner");
+    let trace = TraceContext::new(1, 2, true);
+    let mut rows = numbered(1, &["a", "b"]);
+    rows[1].stamp = rows[1].stamp.clone().with_trace(trace);
+    intake::store(&pool, owner, &rows, Taken::Unlikely).await.expect("the database answers");
+    let outbox = owners::outbox(&pool, owner, 0, 10).await.expect("the outbox");
+    let read: Vec<_> = outbox.iter().map(|row| row.stamp.trace().copied()).collect();
+    assert_eq!(read, [None, trace]);
+    let due = "UPDATE pending_stamps SET due_at = now() - interval '1 min'";
+    database.run(due).await;
+    let seen = overdue::look(&pool).await.expect("the database answers");
+    let seen: Vec<i64> = seen.iter().map(|seen| seen.row).collect();
+    let taken = overdue::take(&pool, &seen, 10, &maker("l", "t")).await.expect("the database answers");
+    let Take::Taken { batches, traces, .. } = taken else { panic!("it is our turn") };
+    assert_eq!(traces, [(batches[0].id, trace.expect("ids"))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

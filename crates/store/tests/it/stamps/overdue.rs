@@ -51,7 +51,7 @@ async fn rows(pool: &Database) -> Vec<i64> {
 async fn take(pool: &Database, max: usize) -> Vec<usize> {
     let taken =
         overdue::take(pool, &rows(pool).await, max, &maker("l", "t")).await.expect("the database answers");
-    let Take::Taken { batches, lateness } = taken else { panic!("it is our turn") };
+    let Take::Taken { batches, lateness, .. } = taken else { panic!("it is our turn") };
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.size).collect();
     assert_eq!(sizes.iter().sum::<usize>(), lateness.len());
     assert!(lateness.iter().all(|late| *late >= Duration::from_millis(500)), "{lateness:?}");

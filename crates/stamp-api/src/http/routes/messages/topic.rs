@@ -12,8 +12,10 @@ use crate::http::caller::require_scope;
 use crate::http::error::ApiError;
 use crate::http::problems::{OfOne, OfSending};
 use crate::http::state::AppState;
+use crate::http::trace;
 use crate::messages::check::Checker;
-use crate::messages::sender::{Outgoing, Sender, Sent};
+use crate::messages::sender::{Outgoing, SendError, Sender, Sent};
+use crate::metrics::ApiMetrics;
 
 /// Where in Kafka a message was sent to.
 #[derive(Serialize, ToSchema)]
@@ -68,6 +70,7 @@ pub(super) async fn send(
     caller: Caller,
     sender: web::Data<Sender>,
     state: web::Data<AppState>,
+    metrics: web::Data<ApiMetrics>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -76,8 +79,11 @@ pub(super) async fn send(
     let body = Body::read(&request, payload, BodyLimits::ONE_MESSAGE).await?;
     let message = body.message_fields()?.parse()?;
     let now = state.intake()?.clock.now();
-    let outgoing = Outgoing { sender: caller.subject(), user, message: &message, now };
-    let Sent { topic, partition, offset, key } = sender.send(outgoing).await?;
+    let outgoing =
+        Outgoing { sender: caller.subject(), user, message: &message, now, trace: trace::of(&request) };
+    let outcome = sender.send(outgoing).await;
+    metrics.message_sent(outcome.as_ref().map_or_else(SendError::outcome, |_| "sent"));
+    let Sent { topic, partition, offset, key } = outcome?;
     Ok(HttpResponse::Created().json(SentBody { topic, partition, offset, key }))
 }
 
@@ -93,9 +99,12 @@ pub(super) async fn send(
 pub(super) async fn check(
     caller: Caller,
     checker: web::Data<Checker>,
+    metrics: web::Data<ApiMetrics>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let checked = checker.check(own(&request, &caller)?).await?;
+    let outcome = checker.check(own(&request, &caller)?).await;
+    metrics.message_check(outcome.as_ref().map_or_else(|error| error.outcome(), |_| "done"));
+    let checked = outcome?;
     let messages = checked.messages.into_iter().map(MessageBody::from).collect();
     Ok(HttpResponse::Ok().json(CheckedBody { created: checked.created, messages }))
 }

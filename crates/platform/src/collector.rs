@@ -1,0 +1,45 @@
+//! The way of spans to their collector.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use reqwest::Client;
+use tokio::runtime::Handle;
+
+use crate::http_client;
+
+/// How long a collector may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Sends requests on this process's runtime: the exporter calls from a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    client: Client,
+    runtime: Handle,
+}
+
+impl Collector {
+    /// Prepares requests, on a runtime.
+    ///
+    /// # Errors
+    /// If TLS can't be set up.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let client = http_client::builder(http_client::system_roots())?.timeout(LIMIT).build()?;
+        Ok(Self { client, runtime: Handle::current() })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (client, request) = (self.client.clone(), request.try_into()?);
+        let sent = self.runtime.spawn(async move {
+            let response = client.execute(request).await?;
+            let status = response.status();
+            let body = response.bytes().await?;
+            Ok::<_, HttpError>(Response::builder().status(status).body(body)?)
+        });
+        sent.await?
+    }
+}

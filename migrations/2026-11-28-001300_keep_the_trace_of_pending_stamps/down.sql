@@ -1,0 +1,1 @@
+ALTER TABLE pending_stamps DROP COLUMN traceparent;
