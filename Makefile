@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fmt lint deny advisories doc help
+.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fmt lint rules deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -58,6 +58,9 @@ lint: ## Check format, clippy, rustdoc and shell scripts; a warning is an error
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+rules: ## Check Prometheus's configuration and rules, and test that each alert fires when it should
+	@deploy/stack/rules
 
 # Built without optimization that takes a minute or two, once, and the check a second or two either way.
 CARGO_DENY := 0.20.2
