@@ -53,13 +53,27 @@ fn every_container_has_bounds() {
         assert!(hardened.contains(bound), "{bound} for all");
     }
     let services = services(&compose);
-    assert_eq!(services.len(), 6, "{:?}", services.keys());
+    assert_eq!(services.len(), 8, "{:?}", services.keys());
     for (name, lines) in &services {
         let shared = ["<<: *hardened", "<<: *service"].iter().any(|shared| lines.contains(shared));
         assert!(shared, "{name} has what all share");
         for taken_away in ["pids_limit:", "ulimits:", "logging:", "privileged:"] {
             assert!(!lines.contains(taken_away), "{name} has {taken_away} of its own");
         }
+    }
+}
+
+// Break: take `profiles` from the service `grafana`.
+#[test]
+fn what_shows_graphs_starts_only_where_it_is_wanted_and_can_be_reached_from_this_machine_alone() {
+    let compose = read("docker-compose.yml");
+    let services = services(&compose);
+    let wanted = services.iter().filter(|(_, lines)| lines.contains("    profiles: [observability]\n"));
+    let wanted: BTreeMap<&&str, &String> = wanted.collect();
+    assert_eq!(wanted.keys().collect::<Vec<_>>(), [&&"grafana", &&"prometheus"]);
+    for (name, lines) in wanted {
+        assert!(lines.contains("    read_only: true\n"), "{name} writes to its image");
+        assert!(lines.contains("    ports: [\"127.0.0.1:${STACK_"), "{name} is published on one address");
     }
 }
 
