@@ -40,21 +40,22 @@ pub fn quoted(text: &str) -> Vec<String> {
 /// Returns the targets of a document's links that lead into the project and to nothing.
 pub fn dead_links(document: &Path) -> Vec<String> {
     let text = read(document);
-    let folder = root().join(document).parent().expect("a folder").to_owned();
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let is_dead = |target: &&str| {
-        if target.contains("://") {
-            return false;
-        }
-        let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-        let file = if path.is_empty() { root().join(document) } else { folder.join(path) };
-        if anchor.is_empty() {
-            return !file.exists();
-        }
-        let Ok(text) = std::fs::read_to_string(&file) else { return true };
-        !text.lines().filter(|line| line.starts_with('#')).any(|line| self::anchor(line) == anchor)
-    };
+    let is_dead = |target: &&str| !target.contains("://") && !leads_somewhere(document, target);
     targets.filter(is_dead).map(str::to_owned).collect()
+}
+
+/// Tells whether a path that stands in a document, with or without an anchor, leads to a file of the project and to a
+/// heading in it.
+pub fn leads_somewhere(document: &Path, target: &str) -> bool {
+    let document = root().join(document);
+    let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let file = if path.is_empty() { document } else { document.parent().expect("a folder").join(path) };
+    if anchor.is_empty() {
+        return file.exists();
+    }
+    let Ok(text) = std::fs::read_to_string(&file) else { return false };
+    text.lines().filter(|line| line.starts_with('#')).any(|line| self::anchor(line) == anchor)
 }
 
 /// Returns the anchor of a heading: lower case, hyphens for spaces, and without punctuation.

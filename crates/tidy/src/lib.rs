@@ -7,4 +7,5 @@
 
 pub mod documents;
 pub mod imports;
+pub mod prometheus;
 pub mod sources;

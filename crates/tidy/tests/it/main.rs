@@ -4,3 +4,4 @@ mod compose;
 mod documents;
 mod durability;
 mod house;
+mod observability;
