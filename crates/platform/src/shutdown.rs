@@ -16,7 +16,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!(signal = name, "stopping");
+        tracing::info!(process.signal = name, "stopping");
         stop.cancel();
     });
     Ok(token)

@@ -130,7 +130,7 @@ impl PostgresClock {
             self.stepped.notify_waiters();
         }
         if step.abs() > TimeDelta::seconds(1) {
-            tracing::warn!(step_ms = step.num_milliseconds(), "the database's clock has jumped");
+            tracing::warn!(clock.step_ms = step.num_milliseconds(), "the database's clock has jumped");
         }
     }
 

@@ -169,7 +169,7 @@ pub async fn wait_for_database(database: &Database) -> Result<(), UnusableDataba
             Err(error) => error.to_string(),
         };
         let delay = backoff.delay();
-        tracing::warn!(error, delay_ms = delay.as_millis() as u64, "waiting for PostgreSQL");
+        tracing::warn!(error, retry.delay_ms = delay.as_millis() as u64, "waiting for PostgreSQL");
         tokio::time::sleep(delay).await;
     }
 }

@@ -104,7 +104,7 @@ version() {
   binary=$(binary "$1")
   stat -L -c '%i %s %Y' "$binary" 2>/dev/null || stat -L -f '%i %z %m' "$binary"
   with_settings "$1" env | LC_ALL=C sort |
-    grep -E '^(DATABASE|KAFKA|STAMPS?|MESSAGE|TOPIC|RUST_LOG|LOG_FORMAT|HTTP_ADDR|ADMIN_ADDR|JWT|BATCH_|MIN_BATCH|MAX_|INSTANCE_ID|SHUTDOWN_|HTTP_KEEP_ALIVE|HTTP_BODY)' | cksum
+    grep -E '^(DATABASE|KAFKA|STAMPS?|MESSAGE|TOPIC|RUST_LOG|LOG_FORMAT|OTEL_|HTTP_ADDR|ADMIN_ADDR|JWT|BATCH_|MIN_BATCH|MAX_|INSTANCE_ID|SHUTDOWN_|HTTP_KEEP_ALIVE|HTTP_BODY)' | cksum
 }
 
 # Starts what is not running, and again what is of another version: an upgrade, or other settings.

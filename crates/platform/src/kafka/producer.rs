@@ -34,7 +34,7 @@ pub struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = error.to_string(), reason, "librdkafka");
+        tracing::debug!(error = error.to_string(), kafka.reason = reason, "librdkafka");
     }
 }
 

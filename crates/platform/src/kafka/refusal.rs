@@ -48,11 +48,11 @@ impl ClientContext for Troubles {
         let trouble = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication) => "it refuses the credentials",
             Some(RDKafkaErrorCode::SSL) => "no TLS connection can be made",
-            _ => return tracing::debug!(error = error.to_string(), reason, "librdkafka"),
+            _ => return tracing::debug!(error = error.to_string(), kafka.reason = reason, "librdkafka"),
         };
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(trouble);
         if before != Some(trouble) {
-            tracing::warn!(reason, "Kafka is out of reach: {trouble}");
+            tracing::warn!(kafka.reason = reason, "Kafka is out of reach: {trouble}");
         }
     }
 }

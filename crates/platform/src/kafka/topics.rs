@@ -153,7 +153,7 @@ impl TopicMaker {
         let made = made.map_err(|error| TopicError::of(&spec.name, error))?;
         match made.into_iter().next() {
             Some(Ok(topic)) => {
-                tracing::info!(topic, partitions = spec.partitions, "topic made");
+                tracing::info!(kafka.topic = topic, kafka.partition_count = spec.partitions, "topic made");
                 Ok(true)
             }
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
@@ -183,8 +183,8 @@ impl TopicMaker {
             Ok(described) => described,
             Err(error) if error.takes_an_operator() => {
                 tracing::warn!(
-                    topic,
-                    needed_ms,
+                    kafka.topic = topic,
+                    kafka.needed_ms = needed_ms,
                     "what the topic keeps can't be read; see to it that its retention.ms is no less and its cleanup.policy delete"
                 );
                 return Ok(());
@@ -195,15 +195,19 @@ impl TopicMaker {
         let retention_ms = described("retention.ms").parse::<i64>().unwrap_or(-1);
         if (0..needed_ms).contains(&retention_ms) {
             tracing::warn!(
-                topic,
-                retention_ms,
-                needed_ms,
+                kafka.topic = topic,
+                kafka.retention_ms = retention_ms,
+                kafka.needed_ms = needed_ms,
                 "the topic drops records before the longest tolerance and a week have passed; raise its retention.ms"
             );
         }
         let policy = described("cleanup.policy");
         if policy.contains("compact") {
-            tracing::warn!(topic, policy, "compaction drops records that nobody has processed; use delete");
+            tracing::warn!(
+                kafka.topic = topic,
+                kafka.cleanup_policy = policy,
+                "compaction drops records that nobody has processed; use delete"
+            );
         }
         Ok(())
     }
@@ -250,7 +254,10 @@ pub async fn retention(kafka: &KafkaSettings, topic: &str) -> Option<Duration> {
     match tokio::time::timeout(LIMIT, ask_retention(kafka, topic)).await {
         Ok(Some(millis)) => u64::try_from(millis).ok().map(Duration::from_millis),
         _ => {
-            tracing::warn!(topic, "how long the topic keeps its records can't be asked; taken for 7 days");
+            tracing::warn!(
+                kafka.topic = topic,
+                "how long the topic keeps its records can't be asked; taken for 7 days"
+            );
             Some(USUAL_RETENTION)
         }
     }

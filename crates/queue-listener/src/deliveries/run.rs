@@ -186,14 +186,19 @@ impl CourierShell {
                 Fate::Waiting(next) => {
                     tracing::debug!(
                         batch.id = batch,
-                        part,
+                        delivery.part = part,
                         error,
-                        next = next.to_rfc3339(),
+                        delivery.next_attempt = next.to_rfc3339(),
                         "a batch was not delivered"
                     );
                 }
                 Fate::Failed => {
-                    tracing::error!(batch.id = batch, part, error, "the delivery of a batch is given up");
+                    tracing::error!(
+                        batch.id = batch,
+                        delivery.part = part,
+                        error,
+                        "the delivery of a batch is given up"
+                    );
                 }
             }
         }

@@ -39,7 +39,7 @@ impl Teller {
         self.try_to_tell(group).await.unwrap_or_else(|error| {
             // They come again once nobody has them in hand any more.
             let error = error.to_string();
-            tracing::warn!(error, parts = count, "batches can't be read to be delivered");
+            tracing::warn!(error, delivery.parts = count, "batches can't be read to be delivered");
             vec![Told::Untried; count]
         })
     }

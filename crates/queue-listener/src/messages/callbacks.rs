@@ -211,7 +211,7 @@ impl ClientContext for MessageCallbacks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = error.to_string(), reason, "librdkafka");
+        tracing::debug!(error = error.to_string(), kafka.reason = reason, "librdkafka");
     }
 }
 
@@ -228,7 +228,11 @@ impl ConsumerContext for MessageCallbacks {
             assignments.rewound.remove(partition);
         }
         self.metrics.topics.set(assignments.topics() as i64);
-        tracing::info!(partitions = taken.len(), lost, "partitions of messages revoked");
+        tracing::info!(
+            kafka.partition_count = taken.len(),
+            kafka.lost = lost,
+            "partitions of messages revoked"
+        );
     }
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -244,7 +248,7 @@ impl ConsumerContext for MessageCallbacks {
                 self.joined.store(true, Ordering::Release);
                 self.refusals.is_member();
                 if count > 0 {
-                    tracing::info!(partitions = count, "partitions of messages assigned");
+                    tracing::info!(kafka.partition_count = count, "partitions of messages assigned");
                 }
             }
             Rebalance::Revoke(_) => {}

@@ -31,7 +31,7 @@ where
             Err(error) => {
                 let delay = backoff.delay();
                 let delay_ms = delay.as_millis() as u64;
-                tracing::warn!(error = error.to_string(), delay_ms, "{step}; trying again");
+                tracing::warn!(error = error.to_string(), retry.delay_ms = delay_ms, "{step}; trying again");
                 tokio::time::sleep(delay).await;
             }
         }

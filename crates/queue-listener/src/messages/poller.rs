@@ -143,7 +143,12 @@ impl MessagePoller {
                 Ok(()) => self.client.context().found_start(&at),
                 Err(error) => {
                     let error = error.to_string();
-                    tracing::warn!(topic, partition, error, "the partition can't be read from its start yet");
+                    tracing::warn!(
+                        kafka.topic = topic,
+                        kafka.partition = partition,
+                        error,
+                        "the partition can't be read from its start yet"
+                    );
                 }
             }
         }

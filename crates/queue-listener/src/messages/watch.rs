@@ -57,8 +57,8 @@ fn look(
     for first in recreated {
         let Coordinates { topic, partition, .. } = first.coordinates;
         tracing::warn!(
-            topic,
-            partition,
+            kafka.topic = topic,
+            kafka.partition = partition,
             "the topic was deleted and recreated; the partition is read from its start"
         );
         callbacks.rewind((topic, partition));

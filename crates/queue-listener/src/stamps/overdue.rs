@@ -115,7 +115,12 @@ impl Overdue {
         for late in lateness {
             self.metrics.lateness.observe(late.as_secs_f64());
         }
-        tracing::info!(stamps, batches, took_ms, "overdue stamps have left by the table");
+        tracing::info!(
+            stamp.count = stamps,
+            batch.count = batches,
+            batch.took_ms = took_ms,
+            "overdue stamps have left by the table"
+        );
         Ok(NetEvent::Done)
     }
 
@@ -128,9 +133,9 @@ impl Overdue {
             let pause_s = pause.as_secs();
             self.metrics.overdue_refused.inc();
             tracing::error!(
-                object_cid,
+                stamp.object_cid = object_cid,
                 error,
-                pause_s,
+                retry.delay_s = pause_s,
                 "an overdue stamp can't be processed; it is tried again"
             );
         }

@@ -47,13 +47,13 @@ impl Poisoned {
         let raised = recent.in_a_row >= IN_A_ROW || full && recent.dead > TOO_MANY;
         if raised && !recent.raised {
             tracing::error!(
-                partition,
-                dead = recent.dead,
-                in_a_row = recent.in_a_row,
+                kafka.partition = partition,
+                kafka.dead = recent.dead,
+                kafka.dead_in_a_row = recent.in_a_row,
                 "too many records die"
             );
         } else if recent.raised && !raised {
-            tracing::info!(partition, "records are understood again");
+            tracing::info!(kafka.partition = partition, "records are understood again");
         }
         recent.raised = raised;
     }

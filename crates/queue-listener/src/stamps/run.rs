@@ -62,11 +62,11 @@ pub(crate) async fn run(parts: StampParts, stop: &CancellationToken) -> anyhow::
     let (consumer, committer) =
         Consumer::start(&settings.kafka, &settings.group_id, &topic, channels, as_clock, metrics.clone())?;
     tracing::info!(
-        listener = settings.instance_id,
-        group = settings.group_id,
-        topic,
-        message_group = settings.message_group_id,
-        message_topic = settings.topics.message_topic.as_deref().unwrap_or("one per user"),
+        listener.id = settings.instance_id,
+        kafka.group = settings.group_id,
+        kafka.topic = topic,
+        kafka.message_group = settings.message_group_id,
+        kafka.message_topic = settings.topics.message_topic.as_deref().unwrap_or("one per user"),
         min_batch_size = settings.limits.min(),
         max_batch_size = settings.limits.max(),
         "listening"

@@ -90,7 +90,7 @@ pub(crate) async fn run(parts: ShellParts, stop: CancellationToken) -> anyhow::R
         };
         if let Some(frontiers) = shell.step(event)? {
             tracing::info!(
-                pending = shell.heart.pending(),
+                stamp.pending = shell.heart.pending(),
                 "stopped; what is not due stays for the next listener"
             );
             return Ok(frontiers);
@@ -325,7 +325,7 @@ impl Shell {
             tell_of(batch, &self.writer.maker.topic, traces, took);
         }
         let (batches, took_ms) = (processed.batches.len(), took.as_millis() as u64);
-        tracing::info!(stamps = won, batches, took_ms, "processed");
+        tracing::info!(stamp.count = won, batch.count = batches, batch.took_ms = took_ms, "processed");
     }
 
     fn show(&mut self) {

@@ -69,7 +69,12 @@ impl Failed {
     pub(crate) fn tell_of_another(&self, after: std::time::Duration) {
         let Self { step, error } = self;
         let delay_ms = after.as_millis() as u64;
-        tracing::warn!(error = error.to_string(), delay_ms, "{}; trying again", step.as_str());
+        tracing::warn!(
+            error = error.to_string(),
+            retry.delay_ms = delay_ms,
+            "{}; trying again",
+            step.as_str()
+        );
     }
 }
 

@@ -105,7 +105,10 @@ impl Connections {
         let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
         let idle = open.iter().filter(|connection| !connection.is_busy.load(Ordering::Relaxed));
         if let Some(longest) = idle.min_by_key(|connection| connection.until()) {
-            tracing::debug!(most = self.most, "there are too many connections; an idle one is closed");
+            tracing::debug!(
+                http.most_connections = self.most,
+                "there are too many connections; an idle one is closed"
+            );
             // Not chosen again before it is gone.
             longest.is_busy.store(true, Ordering::Relaxed);
             longest.cut();

@@ -67,16 +67,44 @@ fn log(response: &ServiceResponse, start: Instant, refusals: &SparingLog) {
     let (code, error) = (status.as_u16(), error(response));
     let (reason, cause) = (error.and_then(ApiError::refusal), error.and_then(cause));
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(method, route, status = code, duration_ms, cause, "request failed");
+        tracing::error!(
+            http.method = method,
+            http.route = route,
+            http.status = code,
+            http.duration_ms = duration_ms,
+            error = cause,
+            "request failed"
+        );
     } else if reason.is_some() {
         // Anybody can send what is refused, as often as they like; the metrics count them all.
         if let Some(left_out) = refusals.take(Instant::now()) {
-            tracing::info!(method, route, status = code, reason, cause, left_out, "caller refused");
+            tracing::info!(
+                http.method = method,
+                http.route = route,
+                http.status = code,
+                http.reason = reason,
+                error = cause,
+                log.left_out = left_out,
+                "caller refused"
+            );
         }
     } else if status.is_server_error() {
-        tracing::warn!(method, route, status = code, duration_ms, cause, "request refused");
+        tracing::warn!(
+            http.method = method,
+            http.route = route,
+            http.status = code,
+            http.duration_ms = duration_ms,
+            error = cause,
+            "request refused"
+        );
     } else {
-        tracing::debug!(method, route, status = code, duration_ms, "request answered");
+        tracing::debug!(
+            http.method = method,
+            http.route = route,
+            http.status = code,
+            http.duration_ms = duration_ms,
+            "request answered"
+        );
     }
 }
 

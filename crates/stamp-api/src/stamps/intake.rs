@@ -293,13 +293,17 @@ impl Committer {
                 }
                 Ok(GroupCommit::OwnerRetired) => {
                     tracing::warn!(
-                        owner = owner.0,
+                        outbox.owner = owner.0,
                         "another process took this outbox over; going on with a new one"
                     );
                     self.outbox.tell(OutboxEvent::OwnerGone(owner));
                 }
                 Err(error) => {
-                    tracing::warn!(error = error.to_string(), stamps = rows.len(), "stamps were not stored");
+                    tracing::warn!(
+                        error = error.to_string(),
+                        stamp.count = rows.len(),
+                        "stamps were not stored"
+                    );
                     self.outbox.tell(if error.had_no_effect() {
                         OutboxEvent::NotStored(owner)
                     } else {

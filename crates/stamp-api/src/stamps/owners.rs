@@ -75,7 +75,10 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
             let except: Vec<i64> = except.iter().map(|owner| owner.0).collect();
             match owners::retire_silent(&database, SILENCE, &except).await {
                 Ok(Some(silent)) => {
-                    tracing::info!(owner = silent.id, "an owner fell silent; its outbox is taken over");
+                    tracing::info!(
+                        outbox.owner = silent.id,
+                        "an owner fell silent; its outbox is taken over"
+                    );
                     let owner = OwnerId(silent.id);
                     (OutboxEvent::SilentFound { owner, mark: silent.mark }, None)
                 }
@@ -93,7 +96,7 @@ async fn carry_out(outbox: Arc<Outbox>, database: Database, command: OutboxComma
         }
         OutboxCommand::Forget(owner) => match owners::forget(&database, owner.0).await {
             Ok(()) => {
-                tracing::info!(owner = owner.0, "a retired owner's outbox is published");
+                tracing::info!(outbox.owner = owner.0, "a retired owner's outbox is published");
                 (OutboxEvent::Forgotten(owner), None)
             }
             error => (OutboxEvent::NotForgotten(owner), failed("remove an owner", error)),

@@ -188,7 +188,7 @@ impl Deliveries {
         if named < NAMED {
             let object_cid = publication.payload.object_cid().as_str();
             tracing::warn!(
-                object_cid,
+                stamp.object_cid = object_cid,
                 error = error.to_string(),
                 "Kafka refuses an event; it is tried again and again"
             );
@@ -205,7 +205,7 @@ fn is_own_fault(error: &KafkaError) -> bool {
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = error.to_string(), reason, "librdkafka");
+        tracing::debug!(error = error.to_string(), kafka.reason = reason, "librdkafka");
     }
 }
 

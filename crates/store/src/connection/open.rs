@@ -118,7 +118,7 @@ impl Target {
     pub(super) fn found_pooler(&self, by: &str) {
         if !self.is_pooled.swap(true, Ordering::Relaxed) {
             tracing::info!(
-                by,
+                pooler.by = by,
                 "a pooler stands before PostgreSQL: each statement is a transaction without a name from now on"
             );
         }
@@ -151,7 +151,7 @@ impl Target {
                 Ok(Err(error)) => error.to_string(),
                 Err(elapsed) => elapsed.to_string(),
             };
-            tracing::debug!(host = ?host.get_hosts(), why, "no session; trying the next host");
+            tracing::debug!(database.host = ?host.get_hosts(), database.why = why, "no session; trying the next host");
         }
         self.open_on(last, plans).await
     }

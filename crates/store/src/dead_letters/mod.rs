@@ -35,7 +35,14 @@ pub fn tell_of(letter: &DeadLetter) {
     let DeadLetter { coordinates, reason, detail, .. } = letter;
     let Coordinates { topic, partition, offset, .. } = coordinates;
     let reason = reason.as_str();
-    tracing::warn!(topic, partition, offset, reason, detail, "a record became a dead letter");
+    tracing::warn!(
+        kafka.topic = topic,
+        kafka.partition = partition,
+        kafka.offset = offset,
+        dead_letter.reason = reason,
+        dead_letter.detail = detail,
+        "a record became a dead letter"
+    );
 }
 
 /// Returns the statement that inserts the dead letters which [`LetterColumns`] holds; they are its first parameters.

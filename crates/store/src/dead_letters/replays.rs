@@ -61,7 +61,11 @@ pub async fn settle(database: &Database, verdicts: &[Verdict]) -> Result<u64, Da
     }
     let settled = update(database, verdicts).await?;
     let understood = verdicts.iter().filter(|verdict| verdict.understood).count();
-    tracing::info!(replays = verdicts.len(), understood, "dead letters were replayed");
+    tracing::info!(
+        dead_letter.replays = verdicts.len(),
+        dead_letter.understood = understood,
+        "dead letters were replayed"
+    );
     Ok(settled)
 }
 

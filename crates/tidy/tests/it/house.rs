@@ -76,6 +76,7 @@ fn each_client_library_has_its_crates() {
         ("rdkafka", &["platform", "queue-listener", "stamp-api"]),
         ("actix-web", &["platform", "queue-listener", "stamp-api"]),
         ("jsonwebtoken", &["stamp-api"]),
+        ("opentelemetry", &["platform"]),
     ] {
         let uses =
             |name: &&&str| dependencies(name, "dependencies").iter().any(|one| one.starts_with(library));

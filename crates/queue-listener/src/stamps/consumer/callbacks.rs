@@ -113,8 +113,8 @@ impl ConsumerState {
             self.reader().read(partition, offset, self.elapsed())?;
         if goes_back {
             tracing::warn!(
-                partition,
-                offset,
+                kafka.partition = partition,
+                kafka.offset = offset,
                 "offsets start again: the log was truncated, or the topic deleted and recreated"
             );
         }
@@ -162,7 +162,7 @@ impl StampCallbacks {
         let lost = client.assignment_lost();
         let assignments = self.shared.reader().revoke(partitions);
         self.shared.first_reads().forget(partitions);
-        tracing::info!(?partitions, lost, "partitions revoked");
+        tracing::info!(kafka.partitions = ?partitions, kafka.lost = lost, "partitions revoked");
         if lost {
             self.shared.tell(Control::Revoked { assignments, lost, reply: None });
             return;
@@ -174,7 +174,7 @@ impl StampCallbacks {
                 commit(client, &self.shared.offsets(&frontiers), CommitMode::Sync);
             }
             Err(RecvTimeoutError::Timeout) => tracing::warn!(
-                ?partitions,
+                kafka.partitions = ?partitions,
                 "the write under way did not end in time; the partitions' next owner reads them again"
             ),
             Err(RecvTimeoutError::Disconnected) => {}
@@ -222,14 +222,14 @@ impl ClientContext for StampCallbacks {
         self.shared.metrics.silent.set(reader.silent() as i64);
         drop(reader);
         if self.shared.metrics.held_back.get() == 0 && !held.is_empty() {
-            tracing::warn!(partitions = ?held, "an open transaction of another producer holds records back");
+            tracing::warn!(kafka.partitions = ?held, "an open transaction of another producer holds records back");
         }
         self.shared.metrics.held_back.set(held.len() as i64);
         self.shared.tell(Control::Known(known));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = error.to_string(), reason, "librdkafka");
+        tracing::debug!(error = error.to_string(), kafka.reason = reason, "librdkafka");
     }
 }
 
@@ -254,7 +254,7 @@ impl ConsumerContext for StampCallbacks {
                 if !partitions.is_empty() {
                     let assignments = self.shared.reader().assign(&partitions, self.shared.elapsed());
                     self.shared.metrics.rebalances.inc();
-                    tracing::info!(?partitions, "partitions assigned");
+                    tracing::info!(kafka.partitions = ?partitions, "partitions assigned");
                     self.shared.tell(Control::Assigned(assignments));
                 }
                 self.shared.joined.store(true, Ordering::Release);

@@ -171,7 +171,7 @@ impl StampPoller {
         for partition in self.clients.shared.take_rewound() {
             if let Err(error) = self.client().seek(self.topic(), partition, Offset::Beginning, SEEK_LIMIT) {
                 tracing::warn!(
-                    partition,
+                    kafka.partition = partition,
                     error = error.to_string(),
                     "the partition can't be read from its start"
                 );

@@ -60,7 +60,7 @@ impl Watchdog {
         for first in recreated {
             let partition = first.coordinates.partition;
             tracing::warn!(
-                partition,
+                kafka.partition = partition,
                 "the topic was deleted and recreated; the partition is read from its start"
             );
             shared.rewind(partition);
@@ -70,8 +70,8 @@ impl Watchdog {
             return false;
         }
         tracing::error!(
-            partitions = ?silent,
-            silence_secs = self.silence.as_secs(),
+            kafka.partitions = ?silent,
+            kafka.silence_s = self.silence.as_secs(),
             "partitions have records and none comes; a fresh consumer takes over"
         );
         true
