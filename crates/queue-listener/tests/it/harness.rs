@@ -170,11 +170,11 @@ impl Listener {
         ended.await.expect("it ends").expect_err("it fails")
     }
 
-    /// Returns the value of a metric, labels included in its name; 0 if there is none.
+    /// Returns the value of a metric in whole numbers, labels included in its name; 0 if there is none.
     pub(crate) async fn metric(&self, name: &str) -> i64 {
         let text = self.get("/metrics").await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().expect("a whole number"))
+        value.map_or(0, |value| value.parse::<f64>().expect("a number") as i64)
     }
 
     /// Waits until the listener has joined its groups.

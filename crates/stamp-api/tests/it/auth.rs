@@ -139,7 +139,7 @@ fn assert_answer(route: &str, case: &Case, answer: &Answer, body_is_sent: bool) 
     }
 }
 
-// Break: take the `StampReader` from `show` in http/routes/batches.rs, or log the token in `bearer_token` of
+// Break: count no refusals in http/measure.rs, take the `StampReader` from `show` in http/routes/batches.rs, or log the token in `bearer_token` of
 // http/caller.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_route_takes_its_own_scope_or_user_and_nothing_less_and_no_log_tells_a_secret() {
@@ -179,9 +179,14 @@ async fn each_route_takes_its_own_scope_or_user_and_nothing_less_and_no_log_tell
     for path in ["/livez", "/readyz"] {
         assert_eq!(api.get(path).await.status, 200, "{path}");
     }
+    for (reason, of_each_route) in [("missing", 3), ("expired", 1), ("signature", 1), ("too_long", 1)] {
+        let counted = api.metric(&format!(r#"stamp_api_http_refusals_total{{reason="{reason}"}}"#)).await;
+        assert_eq!(counted as usize, of_each_route * ROUTES.len(), "{reason}");
+    }
     api.stop().await;
     let log = log.text();
     assert!(log.contains("taking stamps in"), "the log is captured: {log}");
+    assert!(log.contains("caller refused"), "refusals are told: {log}");
     for secret in sent.iter().map(String::as_str).chain([SECRET]) {
         assert!(!log.contains(secret), "{secret:.60} is in the log");
     }

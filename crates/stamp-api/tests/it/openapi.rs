@@ -8,8 +8,12 @@ use stamp_api::auth::caller::{MESSAGES_SEND, STAMPS_READ, STAMPS_WRITE};
 use test_support::TestTopic;
 use uuid::Uuid;
 
-use crate::harness::{Answer, Api, JSON, World};
+use crate::harness::{Answer, Api, World};
 use crate::tokens::{SECRET, authorization};
+
+/// A body in JSON, from within a trace.
+const JSON: &str = "content-type: application/json\r\n\
+                    traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
 
 const CALLER: Uuid = Uuid::from_u128(0x6f1c_2a52_7d0e_4a34_9d0b_2f6f_5f0c_9a12);
 const MESSAGE: &str = r#"{"ns-message":{"subject":"s","body":"b"}}"#;

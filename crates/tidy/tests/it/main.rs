@@ -4,4 +4,5 @@ mod compose;
 mod documents;
 mod durability;
 mod house;
+mod logs;
 mod observability;

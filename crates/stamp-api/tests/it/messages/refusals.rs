@@ -21,6 +21,12 @@ async fn a_message_that_its_topic_does_not_take_is_413_and_a_smaller_one_is_sent
     assert!(large.body.contains("larger than its topic takes"), "{large:?}");
     assert_eq!(send(&api, &user, &json!({"subject": "s", "body": "b"})).await.status, 201);
     assert_eq!(topic.read().len(), 1);
+    for (outcome, sends) in [("sent", 1.0), ("too_large", 1.0), ("unavailable", 0.0)] {
+        api.metric_is(&format!(r#"stamp_api_message_sends_total{{outcome="{outcome}"}}"#), sends).await;
+    }
+    let checked = user.ask(&api, "POST", "/check").await;
+    assert_eq!(checked.status, 200, "{checked:?}");
+    api.metric_is(r#"stamp_api_message_checks_total{outcome="done"}"#, 1.0).await;
     api.stop().await;
 }
 
@@ -36,5 +42,6 @@ async fn a_topic_that_can_t_be_made_as_it_is_set_is_no_reason_to_try_again() {
     let refused = send(&api, &User::new(), &json!({"subject": "s", "body": "b"})).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, None), "{refused:?}");
     assert!(refused.body.contains("operator"), "{refused:?}");
+    api.metric_is(r#"stamp_api_message_sends_total{outcome="refused"}"#, 1.0).await;
     api.stop().await;
 }
