@@ -4,20 +4,67 @@ use domain::stamp::format_date;
 use serde::Serialize;
 use store::stamps::states::StampState;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 /// A stamp as a client sends it.
 #[derive(ToSchema)]
 #[schema(example = json!({"object_cid": "1", "time_tolerance": 10}))]
 #[allow(dead_code, reason = "bodies are read leniently, see `StampFields`")]
 pub struct NewStamp {
-    /// The document's identifier, unique, kept as it comes. A JSON number is taken as its text.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(schema_with = object_cid)]
     object_cid: String,
-    /// For how many minutes the stamp may wait for its batch; 0 is at once. `"10"` and `10.0` are taken as well.
-    #[schema(minimum = 0)]
+    #[schema(schema_with = time_tolerance)]
     time_tolerance: i32,
     /// When the stamp was made: RFC 3339 or extended ISO 8601, by default now, at most 5 minutes ahead.
+    #[schema(format = "date-time")]
     created_date: Option<String>,
+}
+
+/// A stamp as a form has it, in which everything is text, and an empty `created_date` an absent one.
+#[derive(ToSchema)]
+#[schema(example = json!({"object_cid": "1", "time_tolerance": 10}))]
+#[allow(dead_code, reason = "bodies are read leniently, see `StampFields`")]
+pub struct NewStampForm {
+    #[schema(schema_with = object_cid)]
+    object_cid: String,
+    #[schema(schema_with = time_tolerance)]
+    time_tolerance: i32,
+    #[schema(schema_with = created_date_of_form)]
+    created_date: Option<String>,
+}
+
+/// What every text is that is no mere white space, and has no NUL.
+pub(super) const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
+/// Whole numbers up to [`MAX_MINUTES`], in digits.
+const MINUTES: &str = r"^(-?0+|0*([1-9][0-9]{0,4}|[1-4][0-9]{5}|5[01][0-9]{4}|52[0-4][0-9]{3}|525[0-5][0-9]{2}|525600))(\.0+)?$";
+/// The most that `MAX_TIME_TOLERANCE_MINUTES` may be. The description is one, whatever a service allows.
+const MAX_MINUTES: i32 = 525_600;
+
+fn object_cid() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(NOT_BLANK));
+    let text = text.min_length(Some(1)).max_length(Some(255));
+    let number = ObjectBuilder::new().schema_type(Type::Number);
+    let description =
+        "The document's identifier, unique, kept as it comes. A JSON number is taken as its text.";
+    AnyOfBuilder::new().item(text).item(number).description(Some(description)).into()
+}
+
+fn time_tolerance() -> Schema {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(MAX_MINUTES));
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(MINUTES));
+    let description = "For how many minutes the stamp may wait for its batch, 0 is at once; at most what the service \
+                       allows, 10080 by default. `\"10\"` and `10.0` are taken as well.";
+    AnyOfBuilder::new().item(number).item(text).description(Some(description)).into()
+}
+
+fn created_date_of_form() -> Schema {
+    let date = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let none = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+    let description =
+        "When the stamp was made: RFC 3339 or extended ISO 8601, by default now, at most 5 minutes ahead.";
+    AnyOfBuilder::new().item(date).item(none).description(Some(description)).into()
 }
 
 /// A stamp that was stored.

@@ -25,6 +25,7 @@ const MAX_ITEMS: usize = 10_000;
 #[utoipa::path(
     post,
     path = "/v1/stamps/bulk",
+    operation_id = "create_many",
     tag = "stamps",
     request_body(
         content((Vec<NewStamp> = "application/json"), (String = "application/x-ndjson")),

@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::link::LinkBuilder;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{PathItem, RefOr};
 use utoipa_swagger_ui::Config;
@@ -72,13 +73,54 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_default();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("token", SecurityScheme::Http(token));
-    document.paths.paths.values_mut().flat_map(operations).for_each(with_common_headers);
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        with_common_headers(operation);
+        with_own_id(operation);
+        with_links(operation);
+        operation.parameters.iter_mut().flatten().for_each(without_null);
+    }
     document
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, post, delete, .. } = item;
     [get, post, delete].into_iter().flatten()
+}
+
+/// Puts the resource before the name of the function, which others have as well: `stamps_list`.
+fn with_own_id(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next();
+    operation.operation_id =
+        tag.zip(operation.operation_id.take()).map(|(tag, name)| format!("{tag}_{name}"));
+}
+
+/// Says of an answer that holds messages what can be done with the first of them.
+fn with_links(operation: &mut Operation) {
+    let list = match operation.operation_id.as_deref() {
+        Some("messages_list") => "items",
+        Some("messages_check") => "messages",
+        _ => return,
+    };
+    let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { return };
+    for name in ["show", "trash", "restore", "delete"] {
+        let link = LinkBuilder::new()
+            .operation_id(format!("messages_{name}"))
+            .parameter("user", "$request.path.user")
+            .parameter("uuid", format!("$response.body#/{list}/0/uuid"));
+        answer.links.insert(name.to_owned(), link.build().into());
+    }
+}
+
+/// Takes null out of a parameter's type: one that is not given is left out, and a query has no word for null.
+fn without_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(schema))), .. }) = parameter
+        && let SchemaType::Array(types) = &mut schema.schema_type
+    {
+        types.retain(|kind| *kind != Type::Null);
+        if let [only] = &types[..] {
+            schema.schema_type = SchemaType::Type(only.clone());
+        }
+    }
 }
 
 /// The headers that every answer may have: name, meaning and an example.

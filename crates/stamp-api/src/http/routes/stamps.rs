@@ -16,7 +16,7 @@ use crate::http::error::ApiError;
 use crate::http::problems::{OfList, OfNewStamp, OfOne};
 use crate::http::query::{ListBody, Query};
 use crate::http::resource::{READ, read, resource};
-use crate::http::routes::bodies::{CreatedStamp, NewStamp, StampWithState};
+use crate::http::routes::bodies::{CreatedStamp, NewStamp, NewStampForm, StampWithState};
 use crate::http::routes::bulk;
 use crate::http::state::AppState;
 use crate::http::trace;
@@ -60,7 +60,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     post,
     path = "/datasender/create_stamp/",
     tag = "stamps",
-    request_body(content((NewStamp = "application/x-www-form-urlencoded"), (NewStamp = "application/json"))),
+    request_body(content((NewStampForm = "application/x-www-form-urlencoded"), (NewStamp = "application/json"))),
     responses(
         (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
          headers(("Location" = String, description = "Where the stamp is read."))),
@@ -82,7 +82,7 @@ async fn create_as_the_demo_did(
     post,
     path = "/v1/stamps",
     tag = "stamps",
-    request_body(content((NewStamp = "application/json"), (NewStamp = "application/x-www-form-urlencoded"))),
+    request_body(content((NewStamp = "application/json"), (NewStampForm = "application/x-www-form-urlencoded"))),
     responses(
         (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
          headers(("Location" = String, description = "Where the stamp is read."))),
@@ -117,7 +117,8 @@ async fn create(
     path = "/v1/stamps",
     tag = "stamps",
     params(
-        ("state" = Option<String>, Query, description = "Only stamps that are `pending` or `processed`."),
+        ("state" = Option<String>, Query, description = "Only stamps that are `pending` or `processed`.",
+         pattern = "^(pending|processed)$"),
         ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
         ("after" = Option<String>, Query, description = "`next` of the page before."),
     ),

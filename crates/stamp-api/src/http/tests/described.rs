@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::Service;
 
-// Break: leave `list` out of the paths of `BatchRoutes` in routes/batches.rs.
+// Break: leave `list` out of the paths of `BatchRoutes` in routes/batches.rs, or don't call `with_own_id` in
+// routes/openapi.rs.
 #[actix_web::test]
 async fn every_route_is_described_with_the_methods_that_it_has() {
     let service = Service::start();
@@ -26,11 +29,30 @@ async fn every_route_is_described_with_the_methods_that_it_has() {
         })
         .collect();
     assert_eq!(described, made);
+    let mut ids = BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().expect("methods") {
             let summary = operation["summary"].as_str().unwrap_or_default();
             assert!(summary.ends_with('.'), "{method} {path} says what it does: {operation}");
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(ids.insert(id.to_owned()), "{id} stands for one operation");
+        }
+    }
+    for response in described_responses(&document) {
+        for link in response["links"].as_object().into_iter().flatten() {
+            let leads_to = link.1["operationId"].as_str().expect("an id");
+            assert!(ids.contains(leads_to), "a link leads to {leads_to}");
         }
     }
     service.stop().await;
+}
+
+fn described_responses(document: &Value) -> impl Iterator<Item = &Value> {
+    let operations =
+        document["paths"].as_object().into_iter().flatten().filter_map(|(_, item)| item.as_object());
+    operations
+        .flatten()
+        .filter_map(|(_, operation)| operation["responses"].as_object())
+        .flatten()
+        .map(|it| it.1)
 }

@@ -4,6 +4,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use super::{MessageBody, own, uuid};
 use crate::auth::caller::{Caller, MESSAGES_SEND};
@@ -46,14 +47,23 @@ struct NewMessageBody {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "bodies are read leniently, see `MessageFields`")]
 struct NewMessageFields {
-    #[schema(max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$")]
     subject: String,
+    #[schema(min_length = 1, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$")]
     body: String,
-    /// An absolute http or https URL.
-    #[schema(max_length = 2000)]
+    #[schema(schema_with = reference_url)]
     reference_url: Option<String>,
     /// Whether the message is in the inbox, by default true.
     is_active: Option<bool>,
+}
+
+fn reference_url() -> Schema {
+    let uri = SchemaFormat::Custom("uri".to_owned());
+    let url = ObjectBuilder::new().schema_type(Type::String).format(Some(uri)).max_length(Some(2_000));
+    let empty = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+    let none = ObjectBuilder::new().schema_type(Type::Null);
+    let description = "An absolute http or https URL with a host and no user info; an empty one is none.";
+    AnyOfBuilder::new().item(url).item(empty).item(none).description(Some(description)).into()
 }
 
 /// Sends a message to a user's topic.
