@@ -2,7 +2,8 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fmt lint rules deny advisories doc help
+.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fuzz
+.PHONY: fmt lint rules deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
 	@deploy/stack/make up
@@ -49,6 +50,14 @@ simulate: ## Try orders of events until stopped: SEED=7 SECONDS=300, or HISTORY=
 
 mutants: ## Break the heart in every known way and see the simulator find it
 	@crates/simulation/mutants/run
+
+# Built without optimization that takes two minutes, once; the instrumented build of all that is fuzzed takes some more.
+CARGO_BOLERO := 0.13.5
+fuzz: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+fuzz: ## Try each decoder of foreign bytes with bytes that find new ways through it: SECONDS=60 each, ARGS='texts::date' takes one
+	@cargo bolero --version 2>/dev/null | grep -qxF 'cargo-bolero $(CARGO_BOLERO)' || CARGO_PROFILE_DEV_DEBUG=0 cargo install \
+	  cargo-bolero --version $(CARGO_BOLERO) --locked --debug --no-default-features --features libfuzzer --root target/tools
+	@crates/fuzz/run $(or $(SECONDS),60) $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -24,5 +24,6 @@ pub mod stamps;
 mod trouble;
 
 pub use self::connection::Plans;
+pub use self::connection::url::DatabaseUrl;
 pub use self::database::Database;
 pub use self::error::{DatabaseError, ErrorClass};

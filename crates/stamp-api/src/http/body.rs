@@ -184,11 +184,15 @@ fn announced_length(headers: &HeaderMap, max: usize) -> usize {
     length.map_or(0, |length| length.parse().unwrap_or(usize::MAX))
 }
 
-type Pair = (Cow<'static, str>, Cow<'static, str>);
+/// A name and a value of a form.
+pub type Pair = (Cow<'static, str>, Cow<'static, str>);
 
 /// Decodes the pairs of a form as the URL standard has it, except that what is not UTF-8 is refused: a
 /// replacement character would be an id that nobody sent.
-fn form_pairs(body: &[u8]) -> Result<Vec<Pair>, ApiError> {
+///
+/// # Errors
+/// 400 if a name or a value is not UTF-8.
+pub fn form_pairs(body: &[u8]) -> Result<Vec<Pair>, ApiError> {
     let pair = |pair: &[u8]| {
         let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
         let (name, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());

@@ -38,9 +38,9 @@ const ACCEPTED: &str = "postgres://user:password@host:port/database?parameter=va
 
 /// What a `DATABASE_URL` says.
 #[derive(Debug)]
-pub(super) struct DatabaseUrl {
+pub struct DatabaseUrl {
     /// How each host is connected to, in the order of the URL, without `options`.
-    pub(super) hosts: Vec<Config>,
+    pub hosts: Vec<Config>,
     /// What a session is opened with, as the URL has it.
     pub(super) options: String,
     /// What is checked of a server's certificate; `None` where no TLS is used.
@@ -57,7 +57,7 @@ impl DatabaseUrl {
     /// # Errors
     /// If the URL can't be understood, or asks for what can't be done. The error shows names of parameters, and none of
     /// their values.
-    pub(super) fn parse(url: &Secret) -> Result<Self, InvalidSetting> {
+    pub fn parse(url: &Secret) -> Result<Self, InvalidSetting> {
         parse(url.expose())
             .map_err(|why| InvalidSetting::secret("DATABASE_URL", format!("{ACCEPTED} ({why})")))
     }
