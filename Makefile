@@ -2,7 +2,7 @@
 # Variables (MIN_BATCH_SIZE=5 make up, make up STACK=embedded) may also stand in a .env file.
 
 .DEFAULT_GOAL := help
-.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fuzz
+.PHONY: up down down-v env status logs listener token test bench chaos lateness simulate mutants fuzz api-fuzz
 .PHONY: fmt lint rules deny advisories doc help
 
 up: ## Start everything and wait until it is ready (STACK=compose|embedded|none)
@@ -58,6 +58,9 @@ fuzz: ## Try each decoder of foreign bytes with bytes that find new ways through
 	@cargo bolero --version 2>/dev/null | grep -qxF 'cargo-bolero $(CARGO_BOLERO)' || CARGO_PROFILE_DEV_DEBUG=0 cargo install \
 	  cargo-bolero --version $(CARGO_BOLERO) --locked --debug --no-default-features --features libfuzzer --root target/tools
 	@crates/fuzz/run $(or $(SECONDS),60) $(ARGS)
+
+api-fuzz: ## Send stamp-api what its description allows and what it forbids, and judge the answers: EXAMPLES=100 SEED=7
+	@deploy/stack/make api-fuzz $(or $(EXAMPLES),100) $(if $(SEED),--seed '$(SEED)') $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt --all
