@@ -81,7 +81,9 @@ impl Process {
     /// Returns the address that the program announces for something.
     pub async fn address(&self, what: &str) -> String {
         let line = self.says(&format!("{what} on http://")).await;
-        line.rsplit("http://").next().expect("an address").trim().to_owned()
+        let (_, address) = line.split_once("http://").expect("an address");
+        // In JSON more comes after it.
+        address.split('"').next().unwrap_or(address).trim().to_owned()
     }
 
     /// Returns what the program has logged so far.

@@ -38,9 +38,11 @@ struct Recorder {
 /// # Errors
 /// If the collector's URL can't be used.
 pub fn init(environment: &Environment, service: &'static str) -> Result<(), InvalidSetting> {
-    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    let Some(endpoint) = environment.get(NAME) else { return Ok(()) };
-    let invalid = || InvalidSetting::new(NAME, &endpoint, "the URL of a collector, as http://127.0.0.1:4318");
+    let Some(endpoint) = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") else { return Ok(()) };
+    let invalid = || {
+        let accepted = "the URL of a collector, as http://127.0.0.1:4318";
+        InvalidSetting::new("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, accepted)
+    };
     let url = Url::parse(&endpoint).map_err(|_| invalid())?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(invalid());
@@ -78,15 +80,15 @@ pub(crate) fn flush() {
 }
 
 /// A span that is being recorded. It ends when it is dropped.
-pub struct Span(opentelemetry_sdk::trace::Span);
+pub struct RecordedSpan(opentelemetry_sdk::trace::Span);
 
 /// Begins the span of a request that a client has made; `None` where spans are not recorded.
-pub fn of_request(name: &'static str, caller: Option<&TraceContext>) -> Option<Span> {
+pub fn of_request(name: &'static str, caller: Option<&TraceContext>) -> Option<RecordedSpan> {
     let recorder = RECORDER.get()?;
     let parent =
         caller.map_or_else(Context::new, |caller| Context::new().with_remote_span_context(remote(caller)));
     let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
-    Some(Span(recorder.tracer.build_with_context(builder, &parent)))
+    Some(RecordedSpan(recorder.tracer.build_with_context(builder, &parent)))
 }
 
 /// Begins a span of work on what was asked for in several traces, in a trace of its own that links to those. It has begun
@@ -95,7 +97,7 @@ pub fn of_batch<'a>(
     name: &'static str,
     members: impl Iterator<Item = &'a TraceContext>,
     ago: Duration,
-) -> Option<Span> {
+) -> Option<RecordedSpan> {
     let recorder = RECORDER.get()?;
     let links: Vec<Link> =
         members.take(MOST_LINKS).map(|member| Link::with_context(remote(member))).collect();
@@ -106,10 +108,10 @@ pub fn of_batch<'a>(
         .with_kind(SpanKind::Consumer)
         .with_start_time(time::now() - ago)
         .with_links(links);
-    Some(Span(recorder.tracer.build_with_context(builder, &Context::new())))
+    Some(RecordedSpan(recorder.tracer.build_with_context(builder, &Context::new())))
 }
 
-impl Span {
+impl RecordedSpan {
     /// Returns the span's place in its trace, for others to go on from.
     pub fn context(&self) -> Option<TraceContext> {
         let context = self.0.span_context();

@@ -111,7 +111,6 @@ pub fn start(settings: ApiSettings, asked: CancellationToken) -> anyhow::Result<
         bodies: BodyBudget::new(settings.body_budget),
         health: Arc::clone(&health),
         metrics: metrics.clone(),
-        refusals: Arc::default(),
     };
     let limit = settings.process.shutdown_timeout;
     let most = most_connections(descriptors::raise_limit(), settings.database.pool_size);

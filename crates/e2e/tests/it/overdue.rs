@@ -138,7 +138,7 @@ async fn a_stamp_that_can_never_leave_by_the_table_holds_up_no_other_and_is_name
     let names = world.database.query(name, &[]).await;
     for (row, why) in names.iter().zip(["not this one", "its due time is infinite", "not this one"]) {
         let line = listener.says(&format!("object_cid=\"{}\"", row.get::<_, String>(0))).await;
-        assert!(line.contains(why) && line.contains("pause_s=60"), "{line}");
+        assert!(line.contains(why) && line.contains("retry.delay_s=60"), "{line}");
     }
     create(&world, &url, ["after".to_owned()]).await;
     world.processed(&url, "after").await;

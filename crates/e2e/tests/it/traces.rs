@@ -96,7 +96,7 @@ async fn one_trace_leads_from_a_request_to_its_batch_and_into_the_collector() {
     let links: Vec<_> = batch.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
     assert_eq!(links, [(&request.trace_id, &request.span_id)]);
     assert_eq!(traceparents(&world), [own]);
-    let answered = api.says("request answered").await;
+    let answered = api.says(r#""http.route":"/v1/stamps""#).await;
     assert!(answered.contains(&format!(r#""trace.id":"{TRACE}""#)), "{answered}");
     let committed = listener.says("batch committed").await;
     assert!(committed.contains(&format!(r#""batch.traces":"{TRACE}""#)), "{committed}");

@@ -1,9 +1,15 @@
 //! How far partitions reach beyond what is committed, as the client's statistics tell it.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::statistics::Partition;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::recreated::offsets;
 
 /// For how long a transaction may be open before it counts as standing in the way: far longer than one takes that is at
 /// work, and shorter than brokers let it stand (`transaction.timeout.ms`, a minute by default).
@@ -32,13 +38,15 @@ pub(crate) fn position(told: &Partition) -> i64 {
 impl PartitionEnds {
     /// Puts together what the client tells and which record was read last: the client counts the marks with which
     /// transactions end among what it has read.
-    pub(crate) fn new(told: &Partition, read: i64) -> Self {
+    ///
+    /// * `asked`: the end of the partition as the brokers told it, while the client fetches nothing that would tell it.
+    pub(crate) fn new(told: &Partition, read: i64, asked: Option<i64>) -> Self {
         Self {
             committed: told.committed_offset,
             read,
             position: position(told),
             stable: told.ls_offset,
-            high: told.hi_offset,
+            high: told.hi_offset.max(asked.unwrap_or(-1)),
         }
     }
 
@@ -58,6 +66,42 @@ impl PartitionEnds {
     /// Tells whether all that may be read was read, and there is more.
     fn is_held_back(&self) -> bool {
         self.stable >= 0 && self.high > self.stable && self.position >= self.stable
+    }
+}
+
+/// Ends of partitions as the brokers tell them while a client is paused: it fetches nothing then, and knows only where
+/// the partitions ended before.
+#[derive(Debug, Default)]
+pub(crate) struct AskedEnds(Mutex<HashMap<(String, i32), i64>>);
+
+impl AskedEnds {
+    /// Asks the brokers for the ends of partitions, or forgets them where the client is not paused. Blocks.
+    pub(crate) fn look<'a, C: ConsumerContext>(
+        &self,
+        client: &BaseConsumer<C>,
+        is_paused: bool,
+        partitions: impl Iterator<Item = (&'a str, i32)>,
+    ) {
+        let questions = partitions.map(|(topic, partition)| (topic, partition, Offset::End));
+        let ends = if is_paused {
+            offsets(client, questions).unwrap_or_default()
+        } else {
+            TopicPartitionList::new()
+        };
+        let end = |element: &TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(end) => Some(((element.topic().to_owned(), element.partition()), end)),
+            _ => None,
+        };
+        *self.known() = ends.elements().iter().filter_map(end).collect();
+    }
+
+    /// Returns the end of a partition, if it was asked for.
+    pub(crate) fn of(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.known().get(&(topic.to_owned(), partition)).copied()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, i32), i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionLis
 
 use super::metrics::MessageMetrics;
 use crate::group::behind::Behind;
-use crate::group::ends::PartitionEnds;
+use crate::group::ends::{AskedEnds, PartitionEnds};
 use crate::group::member::commit;
 use crate::group::recreated::FirstRead;
 use crate::group::refusals::MemberRefusals;
@@ -33,6 +33,7 @@ pub(super) struct MessageCallbacks {
     pub(super) refusals: MemberRefusals,
     assignments: Mutex<Assignments>,
     behind: Mutex<Behind<Partition>>,
+    pub(super) asked_ends: AskedEnds,
 }
 
 #[derive(Default)]
@@ -68,7 +69,13 @@ impl MessageCallbacks {
             refusals,
             assignments: Mutex::default(),
             behind: Mutex::default(),
+            asked_ends: AskedEnds::default(),
         }
+    }
+
+    /// Tells whether nothing is read because what was read can't be stored.
+    pub(super) fn is_paused(&self) -> bool {
+        self.metrics.paused.get() == 1
     }
 
     /// Returns what is assigned.
@@ -201,7 +208,8 @@ impl ClientContext for MessageCallbacks {
         for (partition, held) in &assignments.current {
             let topic = statistics.topics.get(&partition.0);
             let Some(told) = topic.and_then(|topic| topic.partitions.get(&partition.1)) else { continue };
-            let ends = PartitionEnds::new(told, held.next);
+            let asked = self.asked_ends.of(&partition.0, partition.1);
+            let ends = PartitionEnds::new(told, held.next, asked);
             lag += ends.lag();
             behind.note(partition.clone(), &ends, now);
         }

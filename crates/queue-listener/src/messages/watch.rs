@@ -1,6 +1,7 @@
 //! Has a user's topic read from its start that was deleted and recreated so quickly that the client's metadata never
 //! showed it missing. (Where they do, the topic leaves the assignment and comes back, and Kafka has deleted the old
-//! offsets with the old topic.) And has those that Kafka refused looked at again.
+//! offsets with the old topic.) And has those that Kafka refused looked at again, and asks for the ends of those that are
+//! paused.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) async fn watch(kafka: ClientConfig, callbacks: Weak<MessageCallbacks>
             let _looked = looking.await;
         }
         let first_reads = callbacks.first_reads();
-        if first_reads.is_empty() {
+        if first_reads.is_empty() && !callbacks.is_paused() {
             continue;
         }
         client = client.or_else(|| kafka.create().ok().map(Arc::new));
@@ -50,6 +51,9 @@ fn look(
     callbacks: &MessageCallbacks,
     first_reads: Vec<FirstRead>,
 ) {
+    let assigned = callbacks.assigned();
+    let partitions = assigned.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+    callbacks.asked_ends.look(client, callbacks.is_paused(), partitions);
     let Findings { recreated, raised } = recreated::find(client, kafka, first_reads);
     for first in raised {
         callbacks.remember(first);

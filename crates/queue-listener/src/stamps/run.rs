@@ -67,8 +67,8 @@ pub(crate) async fn run(parts: StampParts, stop: &CancellationToken) -> anyhow::
         kafka.topic = topic,
         kafka.message_group = settings.message_group_id,
         kafka.message_topic = settings.topics.message_topic.as_deref().unwrap_or("one per user"),
-        min_batch_size = settings.limits.min(),
-        max_batch_size = settings.limits.max(),
+        listener.min_batch_size = settings.limits.min(),
+        listener.max_batch_size = settings.limits.max(),
         "listening"
     );
     let heart = heart::HeartSettings { limits: settings.limits, horizon, seed: seed(&settings.instance_id) };

@@ -16,7 +16,7 @@ const NAMED: usize = 10;
 /// * `traces`: of its stamps that were asked for in a trace that is recorded.
 pub(super) fn tell_of(batch: &MadeBatch, topic: &str, traces: &[&TraceContext], took: Duration) {
     let span = spans::of_batch("process", traces.iter().copied(), took);
-    let own = span.as_ref().and_then(spans::Span::context);
+    let own = span.as_ref().and_then(spans::RecordedSpan::context);
     if let Some(mut span) = span {
         span.note("messaging.system", "kafka");
         span.note("messaging.operation.type", "process");

@@ -13,7 +13,6 @@ use super::state::AppState;
 use super::{connections, holding, measure};
 use crate::http::error::ApiError;
 use crate::http::request_id;
-use crate::http::sparing::SparingLog;
 use crate::messages::check::Checker;
 use crate::messages::sender::Sender;
 use crate::metrics::ApiMetrics;
@@ -33,8 +32,6 @@ pub struct Shared {
     pub health: SharedHealth,
     /// Counts, for what surrounds the routes.
     pub metrics: ApiMetrics,
-    /// What of refused callers is logged.
-    pub refusals: Arc<SparingLog>,
 }
 
 /// Returns the routes with everything that surrounds them.
@@ -56,7 +53,6 @@ pub fn application(
         .app_data(web::Data::from(shared.checker))
         .app_data(web::Data::new(shared.health))
         .app_data(web::Data::new(shared.metrics))
-        .app_data(web::Data::from(shared.refusals))
         .configure(configure)
         .wrap(from_fn(holding::hold))
         .wrap(from_fn(measure::measure))

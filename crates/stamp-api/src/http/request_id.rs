@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::http::error::{ApiError, cause};
 use crate::http::measure::{error, method_label, route};
 use crate::http::sparing::SparingLog;
+use crate::http::state::AppState;
 use crate::http::trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,7 +25,7 @@ const MAX_LENGTH: usize = 128;
 /// # Errors
 /// Only what `next` fails with.
 pub async fn carry(
-    refusals: web::Data<SparingLog>,
+    state: web::Data<AppState>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
@@ -34,7 +35,7 @@ pub async fn carry(
     let answer = async {
         let start = Instant::now();
         let response = next.call(request).await?;
-        log(&response, start, &refusals);
+        log(&response, start, &state.refusals);
         Ok::<_, Error>(response)
     };
     let mut response = answer.instrument(span).await?;

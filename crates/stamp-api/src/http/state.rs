@@ -7,6 +7,7 @@ use domain::stamp::TimeTolerance;
 use store::Database;
 
 use super::error::ApiError;
+use super::sparing::SparingLog;
 use crate::auth::Auth;
 use crate::stamps::gate::{Gate, OpenIntake};
 
@@ -22,12 +23,15 @@ pub struct AppState {
     pub auth: Auth,
     /// Whether stamps are taken in, and by what.
     pub gate: Arc<Gate>,
+    /// What the log is told of callers that are refused.
+    pub refusals: SparingLog,
 }
 
 impl AppState {
     /// Returns the state of a service that takes no stamps in yet.
     pub fn new(stamps: Database, messages: Database, max_time_tolerance: TimeTolerance, auth: Auth) -> Self {
-        Self { stamps, messages, max_time_tolerance, auth, gate: Arc::default() }
+        let (gate, refusals) = (Arc::default(), SparingLog::default());
+        Self { stamps, messages, max_time_tolerance, auth, gate, refusals }
     }
 
     /// Returns the intake.

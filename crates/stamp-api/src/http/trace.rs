@@ -4,7 +4,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest};
 use domain::trace::{TRACEPARENT, TraceContext};
-use platform::spans::{self, Span};
+use platform::spans::{self, RecordedSpan};
 
 use crate::http::measure::{method_label, route};
 
@@ -13,7 +13,7 @@ pub const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// What is known of a request's trace while it is served.
 pub struct RequestTrace {
-    span: Option<Span>,
+    span: Option<RecordedSpan>,
     /// Where what the request brings about goes on from.
     context: Option<TraceContext>,
 }
@@ -23,8 +23,10 @@ impl RequestTrace {
     pub fn begin(request: &ServiceRequest) -> Self {
         let header = request.headers().get(TRACEPARENT);
         let caller = header.and_then(|header| TraceContext::parse(header.as_bytes()));
-        let span = spans::of_request("request", caller.as_ref());
-        let own = span.as_ref().and_then(Span::context);
+        // Whoever looks whether the service is ready looks every second, and follows nothing.
+        let is_probe = ["/livez", "/readyz"].contains(&request.path());
+        let span = if is_probe { None } else { spans::of_request("request", caller.as_ref()) };
+        let own = span.as_ref().and_then(RecordedSpan::context);
         // What nobody records and nobody has asked for is not carried any further.
         let context = own.filter(|own| own.is_sampled() || caller.is_some()).or(caller);
         if let Some(context) = context {

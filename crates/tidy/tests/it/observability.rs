@@ -28,7 +28,9 @@ const USUAL: [&str; 8] = [
 fn series() -> BTreeSet<String> {
     let text = read(OPERATING);
     let is_histogram = |name: &String| {
-        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).expect("a row");
+        let is_its =
+            |line: &&str| line.split(" | ").next().is_some_and(|first| first.contains(&format!("`{name}`")));
+        let row = text.lines().find(is_its).expect("a row");
         row.contains("(histogram)")
     };
     let table = first_column(OPERATING, "## Metrics").into_iter().flat_map(|name| {

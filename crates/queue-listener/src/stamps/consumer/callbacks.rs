@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, Message as _, Offset, Statistics, TopicPartitionLis
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::group::behind::Behind;
-use crate::group::ends::{HeldBack, PartitionEnds, position};
+use crate::group::ends::{AskedEnds, HeldBack, PartitionEnds, position};
 use crate::group::member::commit;
 use crate::group::recreated::FirstReads;
 use crate::group::refusals::MemberRefusals;
@@ -41,6 +41,7 @@ pub(super) struct ConsumerState {
     pub(super) metrics: ListenerMetrics,
     pub(super) undecodable: UndecodableBatch,
     pub(super) refusals: MemberRefusals,
+    pub(super) asked_ends: AskedEnds,
     reader: Mutex<Reader>,
     first_reads: Mutex<FirstReads>,
     /// Partitions that are to be read from their start.
@@ -68,6 +69,7 @@ impl ConsumerState {
             undecodable: UndecodableBatch::new(metrics.unreadable.clone()),
             refusals: MemberRefusals::new(metrics.refused.clone()),
             metrics,
+            asked_ends: AskedEnds::default(),
             reader: Mutex::default(),
             first_reads: Mutex::default(),
             rewound: Mutex::default(),
@@ -204,7 +206,8 @@ impl ClientContext for StampCallbacks {
         let (mut lag, mut known, mut held) = (0, Vec::new(), Vec::new());
         for (partition, told) in &topic.partitions {
             if let Some(assignment) = reader.is_read_below(*partition, position(told)) {
-                let ends = PartitionEnds::new(told, reader.next(*partition));
+                let asked = self.shared.asked_ends.of(&self.shared.topic, *partition);
+                let ends = PartitionEnds::new(told, reader.next(*partition), asked);
                 lag += ends.lag();
                 known.push(Commit { assignment, offset: ends.committed });
                 behind.note(*partition, &ends, now);

@@ -53,6 +53,8 @@ impl Watchdog {
         let shared = &client.context().shared;
         let assigned = assigned.elements();
         shared.refusals.look_again(&self.kafka, assigned.iter().map(|it| (it.topic(), it.partition())));
+        let of_topic = assigned.iter().map(|it| (it.topic(), it.partition()));
+        shared.asked_ends.look(client, shared.metrics.paused.get() == 1, of_topic);
         let Findings { recreated, raised } = recreated::find(client, &self.kafka, shared.first_reads().all());
         for first in raised {
             shared.first_reads().remember(first);

@@ -67,7 +67,12 @@ impl User {
 
 /// Sends a message as somebody who may.
 async fn send(api: &Api, user: &User, message: &Value) -> Answer {
-    let headers = JSON.to_owned() + &authorization(Uuid::new_v4(), &[MESSAGES_SEND]);
+    send_with("", api, user, message).await
+}
+
+/// Sends a message with a further header.
+async fn send_with(header: &str, api: &Api, user: &User, message: &Value) -> Answer {
+    let headers = format!("{JSON}{header}{}", authorization(Uuid::new_v4(), &[MESSAGES_SEND]));
     let body = json!({ "ns-message": message }).to_string();
     api.request("POST", &format!("/v1/users/{}/messages", user.id), &headers, &body).await
 }
@@ -152,9 +157,10 @@ async fn a_message_goes_from_its_sender_to_the_inbox_the_trash_and_away_with_no_
 async fn a_message_is_published_as_other_programs_read_it_under_its_user_s_key_with_a_trace() {
     let (world, user) = (World::new().await, User::new());
     let api = world.serve(&KEY).await;
-    for active in [true, false] {
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (active, header) in [(true, String::new()), (false, format!("traceparent: {traceparent}\r\n"))] {
         let message = json!({"subject": "s", "body": "b", "is_active": active, "created_by": "me"});
-        assert_eq!(send(&api, &user, &message).await.status, 201);
+        assert_eq!(send_with(&header, &api, &user, &message).await.status, 201);
     }
     let records = user.topic.read_as(|record| {
         use rdkafka::Message as _;
@@ -171,8 +177,13 @@ async fn a_message_is_published_as_other_programs_read_it_under_its_user_s_key_w
             r#"{{"ns-message":{{"subject":"s","body":"b","reference_url":null,"is_active":{active}}}}}"#
         );
         assert_eq!(*value, expected);
-        assert!(trace.len() == 55 && trace.starts_with("00-") && trace.ends_with("-01"), "{trace}");
+        // A trace that nobody has begun is one that nobody records.
+        assert!(
+            trace.len() == 55 && trace.starts_with("00-") && (active == trace.ends_with("-00")),
+            "{trace}"
+        );
     }
+    assert_eq!(records[1].2, traceparent, "the sender's trace goes on");
     assert_eq!(records.len(), 2);
     let messages = user.check(&api).await;
     assert_eq!(user.get(&api, "?folder=trash").await["items"], json!([messages[1]]));
