@@ -13,7 +13,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue, Value, time};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use reqwest::Url;
 
 use crate::collector::Collector;
@@ -32,12 +32,24 @@ struct Recorder {
     tracer: SdkTracer,
 }
 
-/// Begins to record spans, if a collector is named. What is recorded is sampled as `OTEL_TRACES_SAMPLER` says: everything
-/// by default, unless the caller's trace is not recorded.
+/// Which spans of a process are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// Those that `OTEL_TRACES_SAMPLER` chooses: all by default, unless the caller's trace is not recorded.
+    AsSet,
+    /// All that are begun: who has begun the traces that they link to has chosen.
+    Everything,
+}
+
+/// Begins to record spans, if a collector is named.
 ///
 /// # Errors
 /// If the collector's URL can't be used.
-pub fn init(environment: &Environment, service: &'static str) -> Result<(), InvalidSetting> {
+pub fn init(
+    environment: &Environment,
+    service: &'static str,
+    sampling: Sampling,
+) -> Result<(), InvalidSetting> {
     let Some(endpoint) = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") else { return Ok(()) };
     let invalid = || {
         let accepted = "the URL of a collector, as http://127.0.0.1:4318";
@@ -57,8 +69,11 @@ pub fn init(environment: &Environment, service: &'static str) -> Result<(), Inva
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(service).build())
-        .with_max_links_per_span(MOST_LINKS as u32)
-        .build();
+        .with_max_links_per_span(MOST_LINKS as u32);
+    let provider = match sampling {
+        Sampling::AsSet => provider.build(),
+        Sampling::Everything => provider.with_sampler(Sampler::AlwaysOn).build(),
+    };
     let tracer = provider.tracer("stamp-service");
     // A second start in one process keeps the first recorder.
     let _kept = RECORDER.set(Recorder { provider, tracer });

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use platform::settings::{Environment, ProcessSettings};
+use platform::spans::Sampling;
 use platform::{healthcheck, shutdown, spans, telemetry};
 
 use crate::app;
@@ -42,7 +43,7 @@ impl ListenerCli {
             ListenerCommand::Run => {
                 let settings = ListenerSettings::from_environment(&environment)?;
                 telemetry::init(&environment)?;
-                spans::init(&environment, "queue-listener")?;
+                spans::init(&environment, "queue-listener", Sampling::Everything)?;
                 app::start(settings, shutdown::on_signal()?)?.join().await
             }
             ListenerCommand::Dlq(dlq) => dlq.run(&environment).await,

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use platform::settings::Environment;
+use platform::spans::Sampling;
 use platform::{healthcheck, shutdown, spans, telemetry};
 use store::clock;
 use store::migrations;
@@ -56,7 +57,7 @@ impl ApiCli {
 async fn serve(environment: &Environment) -> anyhow::Result<()> {
     let settings = ApiSettings::from_environment(environment)?;
     telemetry::init(environment)?;
-    spans::init(environment, "stamp-api")?;
+    spans::init(environment, "stamp-api", Sampling::AsSet)?;
     app::serve(settings, shutdown::on_signal()?).await
 }
 

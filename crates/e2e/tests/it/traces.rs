@@ -54,7 +54,8 @@ impl SpanCollector {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let number = bytes.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("{number:0digits$x}", digits = 2 * bytes.len())
 }
 
 /// Sends a stamp from within the trace. Returns where the answer says that its request stood.
@@ -80,13 +81,15 @@ fn traceparents(world: &World) -> Vec<String> {
     })
 }
 
-// Break: drop the links in `of_batch` of platform/src/spans.rs, or the stamp's trace in `Publisher::publish`.
+// Break: take `Sampling::AsSet` for the listener, drop the links in `of_batch` of platform/src/spans.rs, or the stamp's trace in `Publisher::publish`.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_leads_from_a_request_to_its_batch_and_into_the_collector() {
     let world = World::new().await;
     let collector = SpanCollector::start().await;
     let (api, url) = world.api_with(&collector.variables()).await;
-    let listener = world.listener(&collector.variables()).await;
+    // Whether a batch is recorded was chosen with its stamps.
+    let never = [("OTEL_TRACES_SAMPLER", "always_off")];
+    let listener = world.listener(&[&collector.variables()[..], &never].concat()).await;
     let told = create(&world, &url, "traced", Some(&format!("00-{TRACE}-{CALLER}-01"))).await;
     let request = collector.span("POST /v1/stamps").await;
     assert_eq!((hex(&request.trace_id), hex(&request.parent_span_id)), (TRACE.to_owned(), CALLER.to_owned()));

@@ -104,6 +104,6 @@ async fn field_errors_stand_beside_the_members_of_a_problem() {
 #[test]
 fn the_log_is_told_what_the_client_is_not() {
     let unavailable = ApiError::Unavailable(anyhow!("refused").context("can't connect"));
-    assert_eq!(cause(&unavailable.into()).as_deref(), Some("can't connect: refused"));
-    assert_eq!(cause(&ApiError::NoRoute.into()), None);
+    assert_eq!(cause(&unavailable).as_deref(), Some("can't connect: refused"));
+    assert_eq!(cause(&ApiError::NoRoute), None);
 }
