@@ -1,5 +1,6 @@
 //! The way of spans to their collector.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Collector {
     client: Client,
     runtime: Handle,
+    /// Whether the last request has failed.
+    is_failing: AtomicBool,
 }
 
 impl Collector {
@@ -26,7 +29,7 @@ impl Collector {
     /// If TLS can't be set up.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let client = http_client::builder(http_client::system_roots())?.timeout(LIMIT).build()?;
-        Ok(Self { client, runtime: Handle::current() })
+        Ok(Self { client, runtime: Handle::current(), is_failing: AtomicBool::new(false) })
     }
 }
 
@@ -40,6 +43,26 @@ impl HttpClient for Collector {
             let body = response.bytes().await?;
             Ok::<_, HttpError>(Response::builder().status(status).body(body)?)
         });
-        sent.await?
+        let sent = sent.await?;
+        self.tell_of(match &sent {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(response.status().to_string()),
+            Err(error) => Some(error.to_string()),
+        });
+        sent
+    }
+}
+
+impl Collector {
+    /// Logs that spans are lost from now on, or no longer.
+    fn tell_of(&self, error: Option<String>) {
+        let was_failing = self.is_failing.swap(error.is_some(), Ordering::Relaxed);
+        match error {
+            Some(error) if !was_failing => {
+                tracing::warn!(error, "the collector takes no spans; they are lost")
+            }
+            None if was_failing => tracing::info!("the collector takes spans again"),
+            _ => {}
+        }
     }
 }

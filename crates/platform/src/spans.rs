@@ -19,8 +19,8 @@ use reqwest::Url;
 use crate::collector::Collector;
 use crate::settings::{Environment, InvalidSetting};
 
-/// The most members of a batch that its span links to.
-pub const MOST_LINKS: usize = 1_000;
+/// The most members of a batch that its span links to: each takes 100 bytes, in up to 2,048 spans that wait.
+const MOST_LINKS: usize = 128;
 /// How long the end of a process waits for the collector: less than what a stop keeps back to end in.
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 
@@ -51,21 +51,19 @@ pub fn init(
     sampling: Sampling,
 ) -> Result<(), InvalidSetting> {
     let Some(endpoint) = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") else { return Ok(()) };
-    let invalid = || {
-        let accepted = "the URL of a collector, as http://127.0.0.1:4318";
-        InvalidSetting::new("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, accepted)
-    };
-    let url = Url::parse(&endpoint).map_err(|_| invalid())?;
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err(invalid());
+    let invalid = |accepted: String| InvalidSetting::new("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, accepted);
+    let is_web = |url: &Url| ["http", "https"].contains(&url.scheme());
+    if !Url::parse(&endpoint).as_ref().is_ok_and(is_web) {
+        return Err(invalid("the URL of a collector, as http://127.0.0.1:4318".to_owned()));
     }
+    let unusable = |error: String| invalid(format!("settings of an exporter that can be used ({error})"));
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Collector::new().map_err(|_| invalid())?)
+        .with_http_client(Collector::new().map_err(|error| unusable(format!("{error:#}")))?)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build()
-        .map_err(|_| invalid())?;
+        .map_err(|error| unusable(error.to_string()))?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(service).build())

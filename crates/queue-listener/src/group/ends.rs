@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::statistics::Partition;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::recreated::offsets;
 
@@ -58,9 +57,18 @@ impl PartitionEnds {
         uncommitted.max(0) + unread.max(0)
     }
 
-    /// Returns the offset up to which nothing is left to be read, and the one after the last record.
-    pub(crate) fn unread(&self) -> (i64, i64) {
-        (self.position.max(0), self.high)
+    /// Returns the offset up to which everything is read, and the one after the last record; `None` if the end is not
+    /// known.
+    pub(crate) fn unread(&self) -> Option<(i64, i64)> {
+        (self.high >= 0).then(|| (self.position.max(0), self.high))
+    }
+
+    /// Returns the offset up to which everything is read and committed, and the one after the last record; `None` if the
+    /// end is not known.
+    pub(crate) fn unfinished(&self) -> Option<(i64, i64)> {
+        let committed = self.committed.max(0);
+        let (position, high) = self.unread()?;
+        Some(if self.read > committed { (committed, high) } else { (position, high) })
     }
 
     /// Tells whether all that may be read was read, and there is more.
@@ -72,35 +80,44 @@ impl PartitionEnds {
 /// Ends of partitions as the brokers tell them while a client is paused: it fetches nothing then, and knows only where
 /// the partitions ended before.
 #[derive(Debug, Default)]
-pub(crate) struct AskedEnds(Mutex<HashMap<(String, i32), i64>>);
+pub(crate) struct AskedEnds(Mutex<HashMap<(String, i32), AskedEnd>>);
+
+#[derive(Debug)]
+struct AskedEnd {
+    end: i64,
+    /// Whether the client was paused at the last look.
+    was_paused: bool,
+}
 
 impl AskedEnds {
-    /// Asks the brokers for the ends of partitions, or forgets them where the client is not paused. Blocks.
+    /// Asks the brokers for the ends of partitions while the client is paused. They stay known for one look longer: by
+    /// then the client has fetched what tells it more. Where no answer comes, what is known stays. Blocks.
     pub(crate) fn look<'a, C: ConsumerContext>(
         &self,
         client: &BaseConsumer<C>,
         is_paused: bool,
         partitions: impl Iterator<Item = (&'a str, i32)>,
     ) {
+        if !is_paused {
+            return self.known().retain(|_, asked| std::mem::take(&mut asked.was_paused));
+        }
         let questions = partitions.map(|(topic, partition)| (topic, partition, Offset::End));
-        let ends = if is_paused {
-            offsets(client, questions).unwrap_or_default()
-        } else {
-            TopicPartitionList::new()
-        };
-        let end = |element: &TopicPartitionListElem<'_>| match element.offset() {
-            Offset::Offset(end) => Some(((element.topic().to_owned(), element.partition()), end)),
-            _ => None,
-        };
-        *self.known() = ends.elements().iter().filter_map(end).collect();
+        let Ok(answers) = offsets(client, questions) else { return };
+        let mut known = self.known();
+        for element in answers.elements() {
+            if let Offset::Offset(end) = element.offset() {
+                let partition = (element.topic().to_owned(), element.partition());
+                known.insert(partition, AskedEnd { end, was_paused: true });
+            }
+        }
     }
 
     /// Returns the end of a partition, if it was asked for.
     pub(crate) fn of(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.known().get(&(topic.to_owned(), partition)).copied()
+        self.known().get(&(topic.to_owned(), partition)).map(|asked| asked.end)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(String, i32), i64>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, i32), AskedEnd>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,10 +150,10 @@ impl HeldBack {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) fn ends(committed: i64, read: i64, position: i64, stable: i64, high: i64) -> PartitionEnds {
+    fn ends(committed: i64, read: i64, position: i64, stable: i64, high: i64) -> PartitionEnds {
         PartitionEnds { committed, read, position, stable, high }
     }
 

@@ -211,7 +211,9 @@ impl ClientContext for MessageCallbacks {
             let asked = self.asked_ends.of(&partition.0, partition.1);
             let ends = PartitionEnds::new(told, held.next, asked);
             lag += ends.lag();
-            behind.note(partition.clone(), &ends, now);
+            if let Some(unfinished) = ends.unfinished() {
+                behind.note(partition.clone(), unfinished, now);
+            }
         }
         behind.keep(|partition| assignments.current.contains_key(partition));
         self.metrics.lag.set(lag);

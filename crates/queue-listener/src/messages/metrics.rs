@@ -35,7 +35,7 @@ impl MessageMetrics {
             lag_seconds: seconds(
                 registry,
                 "queue_listener_user_messages_lag_seconds",
-                "For how long the oldest message that is not read has been known to be there; 0 without any.",
+                "For how long the oldest message that is not stored has been known to be there; 0 without any.",
             )?,
             paused: gauge(
                 registry,

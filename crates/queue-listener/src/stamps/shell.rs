@@ -318,10 +318,10 @@ impl Shell {
         let members = write.batches.iter().flat_map(|batch| &batch.members);
         self.handover.made(&processed.batches, members);
         let traces = traces_of_winners(write, processed);
-        for (index, batch) in processed.batches.iter().enumerate() {
+        for batch in &processed.batches {
             self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();
             self.metrics.batch_size.observe(batch.size as f64);
-            let traces = traces.get(index).map_or(&[][..], Vec::as_slice);
+            let traces = batch.index.map_or(&[][..], |index| &traces[index]);
             tell_of(batch, &self.writer.maker.topic, traces, took);
         }
         let (batches, took_ms) = (processed.batches.len(), took.as_millis() as u64);

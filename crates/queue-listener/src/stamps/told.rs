@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::batch::heart::{Batch, Member, Write};
+use domain::batch::heart::{Batch, Write};
 use domain::trace::TraceContext;
 use platform::spans;
 use store::stamps::processing::{MadeBatch, Processed};
@@ -39,19 +39,12 @@ pub(super) fn tell_of(batch: &MadeBatch, topic: &str, traces: &[&TraceContext], 
     }
 }
 
-/// Returns the traces of each batch's winners, for the batches that have any in the order in which they were made.
+/// Returns the traces of the members that each batch has won, by its place in what was written.
 pub(super) fn traces_of_winners<'a>(write: &'a Write, processed: &Processed) -> Vec<Vec<&'a TraceContext>> {
     let mut won = processed.won.iter();
-    let of_batch = |batch: &'a Batch| -> Option<Vec<&'a TraceContext>> {
-        let winners: Vec<&Member> = batch
-            .members
-            .iter()
-            .zip(won.by_ref())
-            .filter(|(_, won)| won.is_some())
-            .map(|(member, _)| member)
-            .collect();
-        let traces = winners.iter().filter_map(|member| member.stamp.trace());
-        (!winners.is_empty()).then(|| traces.collect())
+    let of_batch = |batch: &'a Batch| {
+        let winners = batch.members.iter().zip(won.by_ref()).filter(|(_, won)| won.is_some());
+        winners.filter_map(|(member, _)| member.stamp.trace()).collect()
     };
-    write.batches.iter().filter_map(of_batch).collect()
+    write.batches.iter().map(of_batch).collect()
 }

@@ -78,13 +78,23 @@ fn log(response: &ServiceResponse, start: Instant, refusals: &SparingLog) {
         );
     } else if reason.is_some() {
         // Anybody can send what is refused, as often as they like; the metrics count them all.
-        if let Some(left_out) = refusals.take(Instant::now()) {
+        let Some(left_out) = refusals.take(Instant::now()) else { return };
+        if status.is_server_error() {
+            tracing::warn!(
+                http.method = method,
+                http.route = route,
+                http.status = code,
+                http.reason = reason,
+                log.left_out = left_out,
+                error = cause,
+                "caller refused"
+            );
+        } else {
             tracing::info!(
                 http.method = method,
                 http.route = route,
                 http.status = code,
                 http.reason = reason,
-                error = cause,
                 log.left_out = left_out,
                 "caller refused"
             );

@@ -25,7 +25,10 @@ impl RequestTrace {
         let caller = header.and_then(|header| TraceContext::parse(header.as_bytes()));
         // Whoever looks whether the service is ready looks every second, and follows nothing.
         let is_probe = ["/livez", "/readyz"].contains(&request.path());
-        let span = if is_probe { None } else { spans::of_request("request", caller.as_ref()) };
+        let mut span = if is_probe { None } else { spans::of_request("request", caller.as_ref()) };
+        if let Some(span) = &mut span {
+            span.note("http.request.method", method_label(request.method()));
+        }
         let own = span.as_ref().and_then(RecordedSpan::context);
         // What nobody records and nobody has asked for is not carried any further.
         let context = own.filter(|own| own.is_sampled() || caller.is_some()).or(caller);
@@ -46,7 +49,6 @@ impl RequestTrace {
             let (method, route) = (method_label(response.request().method()), route(response).to_owned());
             let status = response.status();
             span.rename(format!("{method} {route}"));
-            span.note("http.request.method", method);
             span.note("http.route", route);
             span.note("http.response.status_code", i64::from(status.as_u16()));
             if status.is_server_error() {

@@ -210,7 +210,9 @@ impl ClientContext for StampCallbacks {
                 let ends = PartitionEnds::new(told, reader.next(*partition), asked);
                 lag += ends.lag();
                 known.push(Commit { assignment, offset: ends.committed });
-                behind.note(*partition, &ends, now);
+                if let Some(unread) = ends.unread() {
+                    behind.note(*partition, unread, now);
+                }
                 if held_back.note(*partition, &ends, now) {
                     held.push(*partition);
                 }

@@ -55,7 +55,9 @@ impl Watchdog {
         shared.refusals.look_again(&self.kafka, assigned.iter().map(|it| (it.topic(), it.partition())));
         let of_topic = assigned.iter().map(|it| (it.topic(), it.partition()));
         shared.asked_ends.look(client, shared.metrics.paused.get() == 1, of_topic);
-        let Findings { recreated, raised } = recreated::find(client, &self.kafka, shared.first_reads().all());
+        // The poll thread waits for nothing that is asked of the brokers here.
+        let first_reads = shared.first_reads().all();
+        let Findings { recreated, raised } = recreated::find(client, &self.kafka, first_reads);
         for first in raised {
             shared.first_reads().remember(first);
         }

@@ -51,6 +51,8 @@ impl Processed {
 pub struct MadeBatch {
     /// Id of the batch.
     pub id: i64,
+    /// Which of the batches that were to be written it is made of; none for one that was taken from the table.
+    pub index: Option<usize>,
     /// Why the batch left.
     pub trigger: Trigger,
     /// How many stamps the batch holds.

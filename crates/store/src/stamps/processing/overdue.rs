@@ -135,7 +135,8 @@ pub async fn take(
                     (row.try_get(3)?, row.try_get(4)?);
                 let made = |(id, size): (i64, i32)| {
                     let (trigger, size) = (Trigger::Deadline, size as usize);
-                    Some(MadeBatch { id, trigger, size, processed_at: processed_at?, members: Vec::new() })
+                    let (index, members, processed_at) = (None, Vec::new(), processed_at?);
+                    Some(MadeBatch { id, index, trigger, size, processed_at, members })
                 };
                 let batches = ids.into_iter().zip(sizes).filter_map(made).collect();
                 let (traced, traces): (Vec<i64>, Vec<String>) = (row.try_get(5)?, row.try_get(6)?);

@@ -131,7 +131,8 @@ impl BatchWrite {
         let made = |((index, id), size): ((i64, i64), i32)| {
             let index = index as usize - 1;
             let (trigger, members) = (self.triggers[index], std::mem::take(&mut members[index]));
-            Some(MadeBatch { id, trigger, size: size as usize, processed_at: processed_at?, members })
+            let (index, size, processed_at) = (Some(index), size as usize, processed_at?);
+            Some(MadeBatch { id, index, trigger, size, processed_at, members })
         };
         let batches = indexes.into_iter().zip(ids).zip(sizes).filter_map(made).collect();
         Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
@@ -189,7 +190,8 @@ impl BatchWrite {
             // In order of the batches, so the members of one come together.
             if processed.batches.last().is_none_or(|last| last.id != id) {
                 let members = Vec::new();
-                processed.batches.push(MadeBatch { id, trigger, size: size as usize, processed_at, members });
+                let (index, size) = (Some(index as usize), size as usize);
+                processed.batches.push(MadeBatch { id, index, trigger, size, processed_at, members });
             }
         }
         Ok(())
