@@ -59,7 +59,7 @@ impl Collector {
         let was_failing = self.is_failing.swap(error.is_some(), Ordering::Relaxed);
         match error {
             Some(error) if !was_failing => {
-                tracing::warn!(error, "the collector takes no spans; they are lost")
+                tracing::warn!(error, "the collector takes no spans; they are lost");
             }
             None if was_failing => tracing::info!("the collector takes spans again"),
             _ => {}
