@@ -78,11 +78,6 @@ pub fn init(
     Ok(())
 }
 
-/// Tells whether spans are recorded.
-pub fn are_recorded() -> bool {
-    RECORDER.get().is_some()
-}
-
 /// Sends what is recorded, for a moment at most. Blocks.
 pub(crate) fn flush() {
     if let Some(recorder) = RECORDER.get()

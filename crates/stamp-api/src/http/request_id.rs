@@ -67,6 +67,11 @@ fn log(response: &ServiceResponse, start: Instant, refusals: &SparingLog) {
     let (status, duration_ms) = (response.status(), start.elapsed().as_secs_f64() * 1e3);
     let (code, error) = (status.as_u16(), error(response));
     let (reason, cause) = (error.and_then(ApiError::refusal), error.and_then(cause));
+    // Anybody can send what is refused, as often as they like; the metrics count them all.
+    let left_out = reason.and_then(|_| refusals.take(Instant::now()));
+    if reason.is_some() && left_out.is_none() {
+        return;
+    }
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(
             http.method = method,
@@ -76,37 +81,25 @@ fn log(response: &ServiceResponse, start: Instant, refusals: &SparingLog) {
             error = cause,
             "request failed"
         );
-    } else if reason.is_some() {
-        // Anybody can send what is refused, as often as they like; the metrics count them all.
-        let Some(left_out) = refusals.take(Instant::now()) else { return };
-        if status.is_server_error() {
-            tracing::warn!(
-                http.method = method,
-                http.route = route,
-                http.status = code,
-                http.reason = reason,
-                log.left_out = left_out,
-                error = cause,
-                "caller refused"
-            );
-        } else {
-            tracing::info!(
-                http.method = method,
-                http.route = route,
-                http.status = code,
-                http.reason = reason,
-                log.left_out = left_out,
-                "caller refused"
-            );
-        }
     } else if status.is_server_error() {
         tracing::warn!(
             http.method = method,
             http.route = route,
             http.status = code,
             http.duration_ms = duration_ms,
+            http.reason = reason,
+            log.left_out = left_out,
             error = cause,
             "request refused"
+        );
+    } else if reason.is_some() {
+        tracing::info!(
+            http.method = method,
+            http.route = route,
+            http.status = code,
+            http.reason = reason,
+            log.left_out = left_out,
+            "caller refused"
         );
     } else {
         tracing::debug!(
