@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::header::Header;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -32,65 +30,54 @@ pub struct ProblemBody {
 }
 
 macro_rules! problems {
-    ($($(#[$doc:meta])* $name:ident: $($status:literal),+;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident: $($status:literal $($header:ident)?),+;)+) => {$(
         $(#[$doc])*
         pub struct $name;
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                [$($status),+].into_iter().map(|status| (status.to_string(), problem(status).into())).collect()
+                let problems = [$(($status, [$($header)?].as_slice())),+];
+                problems.into_iter().map(|(status, headers)| (status.to_string(), problem(status, headers).into())).collect()
             }
         }
     )+};
 }
 
+const CHALLENGE: &str = "WWW-Authenticate";
+const LOCATION: &str = "Location";
+const RETRY: &str = "Retry-After";
+
 problems! {
     /// Of taking in a stamp.
-    OfNewStamp: 400, 401, 403, 408, 409, 413, 415, 503;
+    OfNewStamp: 400, 401 CHALLENGE, 403 CHALLENGE, 408, 409 LOCATION, 413, 415, 503 RETRY;
     /// Of taking in many stamps.
-    OfNewStamps: 400, 401, 403, 408, 413, 415, 503;
+    OfNewStamps: 400, 401 CHALLENGE, 403 CHALLENGE, 408, 413, 415, 503 RETRY;
     /// Of a list.
-    OfList: 400, 401, 403, 503;
+    OfList: 400, 401 CHALLENGE, 403 CHALLENGE, 503 RETRY;
     /// Of one thing.
-    OfOne: 401, 403, 404, 503;
+    OfOne: 401 CHALLENGE, 403 CHALLENGE, 404, 503 RETRY;
     /// Of a list that belongs to one thing.
-    OfListOfOne: 400, 401, 403, 404, 503;
+    OfListOfOne: 400, 401 CHALLENGE, 403 CHALLENGE, 404, 503 RETRY;
     /// Of sending a message.
-    OfSending: 400, 401, 403, 404, 408, 413, 415, 429, 503;
+    OfSending: 400, 401 CHALLENGE, 403 CHALLENGE, 404, 408, 413, 415, 429 RETRY, 503 RETRY;
     /// Of deleting a message.
-    OfDeleting: 401, 403, 404, 409, 503;
+    OfDeleting: 401 CHALLENGE, 403 CHALLENGE, 404, 409, 503 RETRY;
 }
 
-fn problem(status: u16) -> Response {
-    let (description, header) = match status {
-        400 => ("Input that is wrong: each field or parameter is a member with a list of sentences.", None),
-        401 => (
-            "A token is needed and there is none that can be trusted.",
-            Some(("WWW-Authenticate", "The challenge of RFC 6750.", json!("Bearer realm=\"stamp-api\""))),
-        ),
-        403 => ("The token does not reach this far.", None),
-        404 => ("There is no such thing.", None),
-        408 => ("The body took longer than 10 seconds.", None),
-        409 => ("It is there already, or not where it would have to be for this.", None),
-        413 => ("The body is too long.", None),
-        415 => ("The body is in a form that is not read.", None),
-        429 => (
-            "Too many new topics were made for this sender.",
-            Some(("Retry-After", "Seconds until another one may be made.", json!(6))),
-        ),
-        _ => (
-            "Something that is needed is away, or lacks something; where trying again helps there is a Retry-After.",
-            Some(("Retry-After", "Seconds after which to try again.", json!(1))),
-        ),
+fn problem(status: u16, headers: &[&str]) -> Response {
+    let description = match status {
+        400 => "Input that is wrong: each field or parameter is a member with a list of sentences.",
+        401 => "A token is needed and there is none that can be trusted.",
+        403 => "The token does not reach this far, or a form of another site asks.",
+        404 => "There is no such thing.",
+        408 => "The body took longer than 10 seconds.",
+        409 => "It is there already, or not where it would have to be for this.",
+        413 => "The body is too long.",
+        415 => "The body is in a form that is not read.",
+        429 => "Too many new topics were made for this sender.",
+        _ => "Something that is needed is away, or lacks something.",
     };
-    let mut response = ResponseBuilder::new()
-        .description(description)
-        .content(PROBLEM_JSON, ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build());
-    if let Some((name, description, example)) = header {
-        let kind = if example.is_number() { Type::Integer } else { Type::String };
-        let schema = ObjectBuilder::new().schema_type(kind).examples([example]);
-        let header = HeaderBuilder::new().description(Some(description)).schema(Some(schema)).build();
-        response = response.header(name, header);
-    }
-    response.build()
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
+    headers.iter().fold(response, |response, name| response.header(*name, Header::default())).build()
 }

@@ -73,12 +73,17 @@ impl Query {
         self.parse("after", |text| cursor::decode(text, list))
     }
 
+    /// Tells whether every parameter that was asked for until now is right.
+    pub fn is_good(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// Fails if any parameter is wrong.
     ///
     /// # Errors
     /// 400 with every parameter that was asked for and is wrong.
     pub fn finish(self) -> Result<(), ApiError> {
-        if self.errors.is_empty() { Ok(()) } else { Err(self.errors.into()) }
+        if self.is_good() { Ok(()) } else { Err(self.errors.into()) }
     }
 }
 

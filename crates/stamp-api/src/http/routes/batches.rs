@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use domain::delivery::Sink;
 use domain::stamp::format_date;
 use serde::Serialize;
 use store::deliveries::queries::{self as deliveries, Delivery};
 use store::stamps::batches::{self, BatchRow};
 use store::stamps::lists::{self, Place, StampList};
+use utoipa::openapi::schema::Schema;
 use utoipa::{OpenApi, ToSchema};
 
-use super::bodies::StampBody;
+use super::bodies::{StampBody, trigger, word};
 use crate::http::caller::StampReader;
 use crate::http::cursor;
 use crate::http::error::ApiError;
@@ -42,11 +44,18 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 /// A batch.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": 1, "trigger": "min_batch_size", "size": 2, "listener": "host-4711",
+    "processed_at": "2026-01-01T12:00:03.431907Z", "delivery": null,
+}))]
 struct BatchBody {
     id: i64,
+    #[schema(schema_with = trigger)]
     trigger: String,
     size: i32,
+    /// The instance that made the batch.
     listener: String,
+    #[schema(format = "date-time")]
     processed_at: String,
     /// Null where the batch was made while no sink was set.
     delivery: Option<DeliveryBody>,
@@ -54,6 +63,27 @@ struct BatchBody {
 
 /// A batch with some of its stamps.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": 1, "trigger": "min_batch_size", "size": 2, "listener": "host-4711",
+    "processed_at": "2026-01-01T12:00:03.431907Z",
+    "delivery": {
+        "sink": "webhook", "state": "delivered", "attempts": 1, "next_attempt_at": null,
+        "delivered_at": "2026-01-01T12:00:03.459120Z", "last_error": null,
+    },
+    "stamps": [
+        {
+            "object_cid": "1", "time_tolerance": 10, "created_date": "2026-01-01T12:00:00.000000Z",
+            "process_after": "2026-01-01T12:10:00.000000Z",
+            "kafka": {"topic": "topic_data_created", "partition": 3, "offset": 0},
+        },
+        {
+            "object_cid": "2", "time_tolerance": 10, "created_date": "2026-01-01T12:00:03.418250Z",
+            "process_after": "2026-01-01T12:10:03.418250Z",
+            "kafka": {"topic": "topic_data_created", "partition": 7, "offset": 0},
+        },
+    ],
+    "next": null,
+}))]
 struct BatchWithStamps {
     #[serde(flatten)]
     batch: BatchBody,
@@ -65,12 +95,24 @@ struct BatchWithStamps {
 /// What has become of telling a batch to the outside.
 #[derive(Serialize, ToSchema)]
 struct DeliveryBody {
+    #[schema(schema_with = sink)]
     sink: String,
+    #[schema(schema_with = delivery_state)]
     state: &'static str,
     attempts: i32,
+    #[schema(format = "date-time")]
     next_attempt_at: Option<String>,
+    #[schema(format = "date-time")]
     delivered_at: Option<String>,
     last_error: Option<String>,
+}
+
+fn sink() -> Schema {
+    word([Sink::Kafka, Sink::Webhook].map(Sink::as_str), "What the batch is told to.")
+}
+
+fn delivery_state() -> Schema {
+    word(["delivered", "waiting", "failed"], "What has become of it.")
 }
 
 impl From<Delivery> for DeliveryBody {
@@ -105,8 +147,9 @@ impl BatchBody {
     path = "/v1/batches",
     tag = "batches",
     params(
-        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200,
+         example = 50),
+        ("after" = Option<String>, Query, description = "`next` of the page before.", example = "YmF0Y2hlczo1Mjs"),
     ),
     responses((status = 200, description = "A page.", body = ListBody<BatchBody>), OfList),
     security((), ("token" = ["stamps:read"])),
@@ -138,9 +181,10 @@ async fn list(
     path = "/v1/batches/{id}",
     tag = "batches",
     params(
-        ("id" = i64, Path, description = "The batch's number."),
-        ("limit" = Option<i64>, Query, description = "How many stamps, 200 by default.", minimum = 1, maximum = 1000),
-        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("id" = i64, Path, description = "The batch's number.", example = 1),
+        ("limit" = Option<i64>, Query, description = "How many stamps, 200 by default.", minimum = 1, maximum = 1000,
+         example = 200),
+        ("after" = Option<String>, Query, description = "`next` of the page before.", example = "YmF0Y2gtMToyMDI7"),
     ),
     responses((status = 200, description = "The batch.", body = BatchWithStamps), OfListOfOne),
     security((), ("token" = ["stamps:read"])),

@@ -1,5 +1,6 @@
 //! Stamps as requests and answers hold them.
 
+use domain::batch::policy::Trigger;
 use domain::stamp::format_date;
 use serde::Serialize;
 use store::stamps::states::StampState;
@@ -67,6 +68,20 @@ fn created_date_of_form() -> Schema {
     AnyOfBuilder::new().item(date).item(none).description(Some(description)).into()
 }
 
+/// Returns the schema of a text that is one of these words.
+pub(super) fn word<const N: usize>(words: [&'static str; N], meaning: &str) -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    text.description(Some(meaning)).into()
+}
+
+fn state() -> Schema {
+    word(["pending", "processed"], "Whether the stamp is in a batch.")
+}
+
+pub(super) fn trigger() -> Schema {
+    word([Trigger::MinBatchSize, Trigger::Deadline].map(Trigger::as_str), "Why the batch left.")
+}
+
 /// A stamp that was stored.
 #[derive(ToSchema)]
 #[schema(example = json!({"object_cid": "1", "time_tolerance": 10, "created_date": "2026-01-01T12:00:00.000000Z"}))]
@@ -74,16 +89,26 @@ fn created_date_of_form() -> Schema {
 pub struct CreatedStamp {
     object_cid: String,
     time_tolerance: i32,
+    #[schema(format = "date-time")]
     created_date: String,
 }
 
 /// A stamp, as a batch lists it.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "object_cid": "1", "time_tolerance": 10, "created_date": "2026-01-01T12:00:00.000000Z",
+    "process_after": "2026-01-01T12:10:00.000000Z",
+    "kafka": {"topic": "topic_data_created", "partition": 3, "offset": 0},
+}))]
 pub struct StampBody {
     object_cid: String,
     time_tolerance: i32,
+    #[schema(format = "date-time")]
     created_date: String,
+    /// When the stamp is due.
+    #[schema(format = "date-time")]
     process_after: String,
+    /// Null where the stamp is pending, and where it left before its event was read.
     kafka: Option<KafkaOfStamp>,
 }
 
@@ -97,10 +122,18 @@ struct KafkaOfStamp {
 
 /// A stamp and what became of it.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "object_cid": "1", "time_tolerance": 10, "created_date": "2026-01-01T12:00:00.000000Z",
+    "process_after": "2026-01-01T12:10:00.000000Z",
+    "kafka": {"topic": "topic_data_created", "partition": 3, "offset": 0}, "state": "processed",
+    "batch": {"id": 1, "trigger": "min_batch_size", "size": 2, "processed_at": "2026-01-01T12:00:03.431907Z"},
+}))]
 pub struct StampWithState {
     #[serde(flatten)]
     stamp: StampBody,
+    #[schema(schema_with = state)]
     state: String,
+    /// Null while the stamp is pending.
     batch: Option<BatchOfStamp>,
 }
 
@@ -108,8 +141,10 @@ pub struct StampWithState {
 #[derive(Serialize, ToSchema)]
 struct BatchOfStamp {
     id: i64,
+    #[schema(schema_with = trigger)]
     trigger: String,
     size: i32,
+    #[schema(format = "date-time")]
     processed_at: String,
 }
 

@@ -28,7 +28,10 @@ const MAX_ITEMS: usize = 10_000;
     operation_id = "create_many",
     tag = "stamps",
     request_body(
-        content((Vec<NewStamp> = "application/json"), (String = "application/x-ndjson")),
+        content(
+            (Vec<NewStamp> = "application/json"),
+            (String = "application/x-ndjson", example = "{\"object_cid\": \"1\", \"time_tolerance\": 10}\n"),
+        ),
         description = "Up to 10,000 stamps, an array or one object a line, in up to 8 MiB.",
     ),
     responses(

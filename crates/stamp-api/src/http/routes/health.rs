@@ -39,7 +39,9 @@ async fn livez() -> HttpResponse {
         (status = 200, description = "The work goes on; `degraded` says that something needs attention.", body = Value,
          example = json!({"status": "degraded", "reasons": ["Kafka does not answer"]})),
         (status = 503, description = "The service can't do its work, for these reasons.", body = Value,
-         content_type = "application/problem+json", headers(("Retry-After" = i32, description = "Seconds."))),
+         content_type = "application/problem+json", headers(("Retry-After")),
+         example = json!({"type": "about:blank", "title": "Not ready", "status": 503,
+                          "detail": "PostgreSQL does not answer", "reasons": ["PostgreSQL does not answer"]})),
     ),
 )]
 async fn readyz(health: web::Data<SharedHealth>) -> HttpResponse {

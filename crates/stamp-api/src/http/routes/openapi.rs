@@ -2,20 +2,20 @@
 
 use std::sync::{Arc, LazyLock};
 
-use actix_web::http::header::CONTENT_SECURITY_POLICY;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
 use utoipa::OpenApi;
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::header::Header;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{Operation, Parameter};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{PathItem, RefOr};
 use utoipa_swagger_ui::Config;
 
 use super::{batches, health, messages, stamps};
 use crate::http::error::ApiError;
+use crate::http::headers;
 use crate::http::problems::ProblemBody;
 use crate::http::resource::{READ, read, resource};
 
@@ -25,7 +25,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// The description as it is sent.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
-static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+/// No address of the service goes to anybody who would check the description.
+static PAGES: LazyLock<Arc<Config<'static>>> =
+    LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
 
 /// Adds `/openapi.json` and `/docs/`.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -33,7 +35,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(
             resource("/openapi.json", ["/openapi.json"], READ).route(web::route().guard(read()).to(describe)),
         )
-        .service(resource("/docs/", ["/docs/{file}*"], READ).route(web::route().guard(read()).to(page)));
+        .service(
+            resource("/docs/", ["/docs/{file}*", "/docs"], READ).route(web::route().guard(read()).to(page)),
+        );
 }
 
 /// The routes of this file.
@@ -46,7 +50,10 @@ struct PageRoutes;
 #[openapi(
     info(
         title = "Stamp Service",
-        description = "Takes stamps in, tells what became of them, and carries messages to users.",
+        description = "Takes stamps in, tells what became of them, and carries messages to users.\n\n\
+                       A slash at the end of a path is optional, but for `/livez`, `/readyz` and `/openapi.json`. A path that is \
+                       none of these is 404, and another method is 405 with `Allow`; these are problems (RFC 9457) too. \
+                       HEAD is answered where GET is.",
     ),
     tags(
         (name = "stamps", description = "Documents that wait for their batch, each for as long as its sender allows."),
@@ -74,7 +81,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     for operation in document.paths.paths.values_mut().flat_map(operations) {
-        with_common_headers(operation);
+        with_headers(operation);
         with_own_id(operation);
         with_links(operation);
         operation.parameters.iter_mut().flatten().for_each(without_null);
@@ -123,27 +130,17 @@ fn without_null(parameter: &mut RefOr<Parameter>) {
     }
 }
 
-/// The headers that every answer may have: name, meaning and an example.
-const COMMON_HEADERS: [(&str, &str, &str); 2] = [
-    (
-        "x-request-id",
-        "What the log calls the request: a plain one of the client's is kept.",
-        "018f6b0c-0000-7000-8000-000000000000",
-    ),
-    (
-        "traceresponse",
-        "Where the request stood in a trace, if it was in one (W3C Trace Context): a `traceparent` of the client's goes on.",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    ),
-];
-
-fn with_common_headers(operation: &mut Operation) {
+/// Describes the headers of an operation's answers, those that every answer may have among them.
+fn with_headers(operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
         let RefOr::T(response) = response else { continue };
-        for (name, meaning, example) in COMMON_HEADERS {
-            let schema = ObjectBuilder::new().schema_type(Type::String).examples([json!(example)]);
-            let header = HeaderBuilder::new().description(Some(meaning)).schema(Some(schema)).build();
-            response.headers.insert(name.to_owned(), header.into());
+        for name in headers::COMMON {
+            response.headers.insert(name.to_owned(), Header::default().into());
+        }
+        for (name, header) in &mut response.headers {
+            if let Some(described) = headers::described(name) {
+                *header = described.into();
+            }
         }
     }
 }
@@ -153,7 +150,10 @@ fn with_common_headers(operation: &mut Operation) {
     get,
     path = "/openapi.json",
     tag = "service",
-    responses((status = 200, description = "This document.", content_type = "application/json", body = serde_json::Value)),
+    responses(
+        (status = 200, description = "This document.", content_type = "application/json", body = serde_json::Value,
+         example = json!({"openapi": "3.1.0"})),
+    ),
 )]
 async fn describe() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
@@ -164,9 +164,15 @@ async fn describe() -> HttpResponse {
     get,
     path = "/docs/",
     tag = "service",
-    responses((status = 200, description = "A page.", content_type = "text/html", body = String)),
+    responses(
+        (status = 200, description = "A page.", content_type = "text/html", body = String,
+         headers(("Content-Security-Policy"))),
+    ),
 )]
 async fn page(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    if request.path() == "/docs" {
+        return Ok(HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish());
+    }
     let file = request.path().strip_prefix("/docs/").ok_or(ApiError::NoRoute)?;
     let found = utoipa_swagger_ui::serve(file, Arc::clone(&PAGES));
     let file = found.ok().flatten().ok_or(ApiError::NoRoute)?;

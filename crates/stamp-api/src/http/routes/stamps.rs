@@ -63,7 +63,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     request_body(content((NewStampForm = "application/x-www-form-urlencoded"), (NewStamp = "application/json"))),
     responses(
         (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
-         headers(("Location" = String, description = "Where the stamp is read."))),
+         headers(("Location"))),
         OfNewStamp,
     ),
     security((), ("token" = ["stamps:write"])),
@@ -85,7 +85,7 @@ async fn create_as_the_demo_did(
     request_body(content((NewStamp = "application/json"), (NewStampForm = "application/x-www-form-urlencoded"))),
     responses(
         (status = 201, description = "The stamp is durable together with its event.", body = CreatedStamp,
-         headers(("Location" = String, description = "Where the stamp is read."))),
+         headers(("Location"))),
         OfNewStamp,
     ),
     security((), ("token" = ["stamps:write"])),
@@ -118,9 +118,10 @@ async fn create(
     tag = "stamps",
     params(
         ("state" = Option<String>, Query, description = "Only stamps that are `pending` or `processed`.",
-         pattern = "^(pending|processed)$"),
-        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "`next` of the page before."),
+         pattern = "^(pending|processed)$", example = "pending"),
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200,
+         example = 50),
+        ("after" = Option<String>, Query, description = "`next` of the page before.", example = "cGVuZGluZzowOjEwMjs"),
     ),
     responses((status = 200, description = "A page.", body = ListBody<StampWithState>), OfList),
     security((), ("token" = ["stamps:read"])),
@@ -132,8 +133,10 @@ async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::of(&request)?;
     let (list, name) = query.parse("state", listed).unwrap_or((StampList::All, "stamps"));
+    // Whose cursor it has to be, only a good state tells.
+    let after = if query.is_good() { query.after(name) } else { None };
+    let after = after.map(|[batch, stamp]| Place { batch, stamp });
     let limit = query.limit();
-    let after = query.after(name).map(|[batch, stamp]| Place { batch, stamp });
     query.finish()?;
     let page = lists::page(&state.stamps, list, after, limit).await?;
     let next = page.next.map(|Place { batch, stamp }| cursor::encode(name, [batch, stamp]));
@@ -155,7 +158,7 @@ fn listed(state: &str) -> Result<(StampList, &'static str), String> {
     get,
     path = "/v1/stamps/{object_cid}",
     tag = "stamps",
-    params(("object_cid" = String, Path, description = "The document's identifier, percent-encoded.")),
+    params(("object_cid" = String, Path, description = "The document's identifier, percent-encoded.", example = "1")),
     responses((status = 200, description = "The stamp.", body = StampWithState), OfOne),
     security((), ("token" = ["stamps:read"])),
 )]

@@ -16,6 +16,7 @@ use crate::http::state::AppState;
 
 /// How many messages a user has.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"inbox": 2, "trash": 1}))]
 struct CountsBody {
     inbox: i64,
     trash: i64,
@@ -26,11 +27,12 @@ struct CountsBody {
     get,
     path = "/v1/users/{user}/messages",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller."),
+    params(("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11"),
         ("folder" = Option<String>, Query, description = "`inbox`, which is the default, or `trash`.",
-         pattern = "^(inbox|trash)$"),
-        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200),
-        ("after" = Option<String>, Query, description = "`next` of the page before.")),
+         pattern = "^(inbox|trash)$", example = "inbox"),
+        ("limit" = Option<i64>, Query, description = "How many, 50 by default.", minimum = 1, maximum = 200,
+         example = 50),
+        ("after" = Option<String>, Query, description = "`next` of the page before.", example = "aW5ib3g6NTI7")),
     responses((status = 200, description = "A page.", body = ListBody<MessageBody>), OfListOfOne),
     security(("token" = [])),
 )]
@@ -58,7 +60,7 @@ pub(super) async fn list(
     get,
     path = "/v1/users/{user}/messages/counts",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller.")),
+    params(("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11")),
     responses((status = 200, description = "How many there are.", body = CountsBody), OfOne),
     security(("token" = [])),
 )]
@@ -76,7 +78,10 @@ pub(super) async fn counts(
     get,
     path = "/v1/users/{user}/messages/{uuid}",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    params(
+        ("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11"),
+        ("uuid" = Uuid, Path, description = "The message.", example = "018f6b0c-0000-7000-8000-000000000000"),
+    ),
     responses((status = 200, description = "The message.", body = MessageBody), OfOne),
     security(("token" = [])),
 )]
@@ -94,7 +99,10 @@ pub(super) async fn show(
     post,
     path = "/v1/users/{user}/messages/{uuid}/trash",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    params(
+        ("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11"),
+        ("uuid" = Uuid, Path, description = "The message.", example = "018f6b0c-0000-7000-8000-000000000000"),
+    ),
     responses((status = 200, description = "The message.", body = MessageBody), OfOne),
     security(("token" = [])),
 )]
@@ -111,7 +119,10 @@ pub(super) async fn trash(
     post,
     path = "/v1/users/{user}/messages/{uuid}/restore",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    params(
+        ("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11"),
+        ("uuid" = Uuid, Path, description = "The message.", example = "018f6b0c-0000-7000-8000-000000000000"),
+    ),
     responses((status = 200, description = "The message.", body = MessageBody), OfOne),
     security(("token" = [])),
 )]
@@ -128,7 +139,10 @@ pub(super) async fn restore(
     delete,
     path = "/v1/users/{user}/messages/{uuid}",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller."), ("uuid" = Uuid, Path, description = "The message.")),
+    params(
+        ("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11"),
+        ("uuid" = Uuid, Path, description = "The message.", example = "018f6b0c-0000-7000-8000-000000000000"),
+    ),
     responses((status = 204, description = "It is gone."), OfDeleting),
     security(("token" = [])),
 )]

@@ -83,6 +83,15 @@ fn uuid(request: &HttpRequest, name: &str) -> Result<Uuid, ApiError> {
 
 /// A message as its user sees it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "uuid": "018f6b0c-0000-7000-8000-000000000000", "subject": "Hello", "body": "World", "reference_url": null,
+    "is_active": true, "created_by": "System Account", "created_date": "2026-01-01T12:00:00.000000Z",
+    "modified_by": "System Account", "modified_date": "2026-01-01T12:00:00.000000Z",
+    "kafka": {
+        "topic": "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11", "partition": 0, "offset": 4,
+        "key": "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11",
+    },
+}))]
 struct MessageBody {
     uuid: Uuid,
     subject: String,
@@ -90,8 +99,10 @@ struct MessageBody {
     reference_url: Option<String>,
     is_active: bool,
     created_by: String,
+    #[schema(format = "date-time")]
     created_date: String,
     modified_by: String,
+    #[schema(format = "date-time")]
     modified_date: Option<String>,
     kafka: KafkaOfMessage,
 }

@@ -20,6 +20,10 @@ use crate::metrics::ApiMetrics;
 
 /// Where in Kafka a message was sent to.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "topic": "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11", "partition": 0, "offset": 4,
+    "key": "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11",
+}))]
 struct SentBody {
     topic: String,
     partition: i32,
@@ -29,6 +33,7 @@ struct SentBody {
 
 /// What a check of a user's topic has stored.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"created": 0, "messages": []}))]
 struct CheckedBody {
     created: usize,
     messages: Vec<MessageBody>,
@@ -71,7 +76,7 @@ fn reference_url() -> Schema {
     post,
     path = "/v1/users/{user}/messages",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The user who gets it.")),
+    params(("user" = Uuid, Path, description = "The user who gets it.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11")),
     request_body = NewMessageBody,
     responses((status = 201, description = "Kafka has it.", body = SentBody), OfSending),
     security(("token" = ["messages:send"])),
@@ -102,7 +107,7 @@ pub(super) async fn send(
     post,
     path = "/v1/users/{user}/messages/check",
     tag = "messages",
-    params(("user" = Uuid, Path, description = "The caller.")),
+    params(("user" = Uuid, Path, description = "The caller.", example = "6f1c2a52-7d0e-4a34-9d0b-2f6f5f0c9a11")),
     responses((status = 200, description = "What was found.", body = CheckedBody), OfOne),
     security(("token" = [])),
 )]
