@@ -12,6 +12,8 @@ use crate::http_client;
 
 /// How long a collector may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The most bytes that are read of a collector's answer.
+const READ: usize = 64 * 1024;
 
 /// Sends requests on this process's runtime: the exporter calls from a thread of its own.
 #[derive(Debug)]
@@ -38,15 +40,15 @@ impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (client, request) = (self.client.clone(), request.try_into()?);
         let sent = self.runtime.spawn(async move {
-            let response = client.execute(request).await?;
+            let response = client.execute(request).await.map_err(http_client::reason)?;
             let status = response.status();
-            let body = response.bytes().await?;
-            Ok::<_, HttpError>(Response::builder().status(status).body(body)?)
+            let body = http_client::read(response, READ).await;
+            Ok::<_, HttpError>(Response::builder().status(status).body(body.into())?)
         });
         let sent = sent.await?;
         self.tell_of(match &sent {
             Ok(response) if response.status().is_success() => None,
-            Ok(response) => Some(response.status().to_string()),
+            Ok(response) => Some(format!("it answers {}", response.status())),
             Err(error) => Some(error.to_string()),
         });
         sent

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
+use reqwest::{ClientBuilder, Response};
 use rustls::{ClientConfig, RootCertStore};
 
 /// Returns the authorities that the system trusts.
@@ -30,4 +30,28 @@ pub fn builder(roots: RootCertStore) -> Result<ClientBuilder, rustls::Error> {
         .redirect(Policy::none())
         .no_proxy()
         .user_agent(user_agent))
+}
+
+/// Reads an answer as far as it may be read, `most` bytes, and returns that: the connection can be used again.
+pub async fn read(mut response: Response, most: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > most {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    body
+}
+
+/// Returns what kept a request from being answered, without its URL, which may hold a secret.
+pub fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

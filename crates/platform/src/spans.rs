@@ -5,19 +5,17 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::collector::Collector;
+use crate::settings::{Environment, InvalidSetting, Secret, TraceSettings};
 use domain::trace::TraceContext;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags,
     TraceId, TraceState, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue, Value, time};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{Compression, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
-use reqwest::Url;
-
-use crate::collector::Collector;
-use crate::settings::{Environment, InvalidSetting};
 
 /// The most members of a batch that its span links to: each takes 100 bytes, in up to 2,048 spans that wait.
 const MOST_LINKS: usize = 128;
@@ -35,7 +33,7 @@ struct Recorder {
 /// Which spans of a process are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sampling {
-    /// Those that `OTEL_TRACES_SAMPLER` chooses: all by default, unless the caller's trace is not recorded.
+    /// Those that the settings choose: all by default, unless the caller's trace is not recorded.
     AsSet,
     /// All that are begun: who has begun the traces that they link to has chosen.
     Everything,
@@ -44,34 +42,39 @@ pub enum Sampling {
 /// Begins to record spans, if a collector is named.
 ///
 /// # Errors
-/// If the collector's URL can't be used.
+/// If a variable of traces has a value that can't be used.
 pub fn init(
     environment: &Environment,
     service: &'static str,
     sampling: Sampling,
 ) -> Result<(), InvalidSetting> {
-    let Some(endpoint) = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") else { return Ok(()) };
-    let invalid = |accepted: String| InvalidSetting::new("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, accepted);
-    let is_web = |url: &Url| ["http", "https"].contains(&url.scheme());
-    if !Url::parse(&endpoint).as_ref().is_ok_and(is_web) {
-        return Err(invalid("the URL of a collector, as http://127.0.0.1:4318".to_owned()));
-    }
-    let unusable = |error: String| invalid(format!("settings of an exporter that can be used ({error})"));
+    let Some(settings) = TraceSettings::from_environment(environment)? else { return Ok(()) };
+    let unusable = |error: String| {
+        let accepted = format!("settings of an exporter that can be used ({error})");
+        InvalidSetting::secret("OTEL_EXPORTER_OTLP_ENDPOINT", accepted)
+    };
+    let shown = |(name, value): (String, Secret)| (name, value.expose().to_owned());
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(Collector::new().map_err(|error| unusable(format!("{error:#}")))?)
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
-        .build()
-        .map_err(|error| unusable(error.to_string()))?;
+        .with_endpoint(settings.collector)
+        .with_headers(settings.headers.into_iter().map(shown).collect());
+    let exporter = if settings.gzip { exporter.with_compression(Compression::Gzip) } else { exporter };
+    let exporter = exporter.build().map_err(|error| unusable(error.to_string()))?;
+    let sampler = match sampling {
+        Sampling::Everything => Sampler::AlwaysOn,
+        Sampling::AsSet => {
+            let others = Sampler::TraceIdRatioBased(settings.share);
+            if settings.follows_caller { Sampler::ParentBased(Box::new(others)) } else { others }
+        }
+    };
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(service).build())
-        .with_max_links_per_span(MOST_LINKS as u32);
-    let provider = match sampling {
-        Sampling::AsSet => provider.build(),
-        Sampling::Everything => provider.with_sampler(Sampler::AlwaysOn).build(),
-    };
+        .with_max_links_per_span(MOST_LINKS as u32)
+        .with_sampler(sampler)
+        .build();
     let tracer = provider.tracer("stamp-service");
     // A second start in one process keeps the first recorder.
     let _kept = RECORDER.set(Recorder { provider, tracer });

@@ -29,7 +29,8 @@ impl std::fmt::Debug for Secret {
 }
 
 /// Variables that may be given as `X_FILE`, the name of a file that holds the value.
-const SECRETS: [&str; 4] = ["DATABASE_URL", "JWT_SECRET", "JWT_PUBLIC_KEY", "BATCH_WEBHOOK_SECRET"];
+const SECRETS: [&str; 5] =
+    ["DATABASE_URL", "JWT_SECRET", "JWT_PUBLIC_KEY", "BATCH_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_HEADERS"];
 
 /// The variables of the process. An empty one counts as not set.
 #[derive(Debug, Clone)]

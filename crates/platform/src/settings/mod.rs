@@ -8,9 +8,11 @@ mod invalid;
 mod process;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod values;
 
 pub use self::environment::{Environment, Secret, content_of};
 pub use self::invalid::InvalidSetting;
 pub use self::process::ProcessSettings;
+pub use self::traces::TraceSettings;
 pub use self::values::{address, flag, number, seconds};

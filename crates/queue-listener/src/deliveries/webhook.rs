@@ -8,7 +8,7 @@ use domain::delivery::event::MEDIA_TYPE;
 use domain::delivery::schedule::TryOutcome;
 use platform::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 use rustls::RootCertStore;
 
 use super::outgoing::{OutgoingEvent, Tried};
@@ -57,7 +57,7 @@ impl ToReceiver {
         let response = match tokio::time::timeout(TRY, request.send()).await {
             Ok(Ok(response)) => response,
             // The URL is not shown: it may hold a secret.
-            Ok(Err(error)) => return (TryOutcome::Again(None), Some(reason(error))),
+            Ok(Err(error)) => return (TryOutcome::Again(None), Some(http_client::reason(error))),
             Err(_elapsed) => {
                 return (TryOutcome::Again(None), Some(format!("no answer within {} s", TRY.as_secs())));
             }
@@ -65,7 +65,7 @@ impl ToReceiver {
         let status = response.status();
         let pause = retry_after(response.headers(), now);
         // What the receiver says is known, however much of its answer comes.
-        let _too_long = tokio::time::timeout(REST, drain(response)).await;
+        let _too_long = tokio::time::timeout(REST, http_client::read(response, READ)).await;
         if status.is_success() {
             return (TryOutcome::Delivered, None);
         }
@@ -76,27 +76,6 @@ impl ToReceiver {
             (TryOutcome::Again(pause), error)
         }
     }
-}
-
-/// Reads an answer as far as it may be read, so that the connection can be used again.
-async fn drain(mut response: Response) {
-    let mut left = READ;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let Some(less) = left.checked_sub(chunk.len()) else { return };
-        left = less;
-    }
-}
-
-/// Returns what kept a request from being answered, without its URL.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns the pause that a receiver asks for (RFC 9110, section 10.2.3).

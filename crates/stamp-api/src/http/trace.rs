@@ -8,7 +8,7 @@ use platform::spans::{self, RecordedSpan};
 
 use crate::http::measure::{method_label, route};
 
-/// The header that tells a caller the trace of a request (W3C Trace Context, Level 2).
+/// The header that tells a caller the trace of a request (draft of W3C Trace Context, Level 3).
 pub const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// What is known of a request's trace while it is served.
@@ -21,7 +21,9 @@ pub struct RequestTrace {
 impl RequestTrace {
     /// Reads where the caller stands, and begins a span under it where spans are recorded.
     pub fn begin(request: &ServiceRequest) -> Self {
-        let header = request.headers().get(TRACEPARENT);
+        let mut headers = request.headers().get_all(TRACEPARENT);
+        // Of two of them neither is to be trusted.
+        let header = headers.next().filter(|_| headers.next().is_none());
         let caller = header.and_then(|header| TraceContext::parse(header.as_bytes()));
         // Whoever looks whether the service is ready looks every second, and follows nothing.
         let is_probe = ["/livez", "/readyz"].contains(&request.path());
