@@ -34,7 +34,7 @@ impl Listener {
         .expect("a valid due time");
         let position = Position { partition: 0, lap: 1, offset: self.offset };
         self.offset += 1;
-        self.pending.insert(PendingStamp { stamp, position, has_row: false }, |_| true);
+        self.pending.insert(PendingStamp { stamp, position, has_row: false, sent_late: false }, |_| true);
     }
 
     fn minutes_pass(&mut self, minutes: i64) {

@@ -36,7 +36,7 @@ fn a_million_waiting_messages_fit_in_150_megabytes() {
         )
         .expect("a valid due time");
         let position = Position { partition: 0, lap: 1, offset };
-        set.insert(PendingStamp { stamp, position, has_row: false }, |_| true);
+        set.insert(PendingStamp { stamp, position, has_row: false, sent_late: false }, |_| true);
     }
     let used = resident_bytes() - before;
     println!("{MESSAGES} waiting messages take {used} bytes");

@@ -14,12 +14,15 @@ pub(crate) struct ListenerMetrics {
     pub(crate) batches: IntCounterVec,
     pub(crate) batch_size: Histogram,
     pub(crate) lateness: Histogram,
+    /// Stamps that left too late, whatever their batch.
+    pub(crate) missed: IntCounter,
     /// Stamps that were taken from the table.
     pub(crate) overdue: IntCounter,
     /// How often the database has refused an overdue stamp.
     pub(crate) overdue_refused: IntCounter,
     pub(crate) pending: IntGauge,
     pub(crate) next_due: Gauge,
+    pub(crate) partitions: IntGauge,
     pub(crate) lag: IntGauge,
     pub(crate) lag_seconds: Gauge,
     pub(crate) rebalances: IntCounter,
@@ -62,6 +65,11 @@ impl ListenerMetrics {
                 "How long after its due time a stamp of a deadline batch was processed, by Kafka's way or from the table.",
                 &LATENESS,
             )?,
+            missed: counter(
+                registry,
+                "queue_listener_deadlines_missed_total",
+                "Stamps that left over 2 s after they were due though sent in time, in whatever batch; 0 in health.",
+            )?,
             overdue: counter(
                 registry,
                 "queue_listener_overdue_total",
@@ -77,6 +85,11 @@ impl ListenerMetrics {
                 registry,
                 "queue_listener_next_due_seconds",
                 "Seconds until the next waiting stamp falls due; 0 if none waits.",
+            )?,
+            partitions: gauge(
+                registry,
+                "queue_listener_partitions",
+                "Partitions of the stamps' topic that are assigned to this process.",
             )?,
             lag: gauge(
                 registry,

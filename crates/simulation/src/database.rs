@@ -185,7 +185,12 @@ impl Database {
             match around.log.record(*serial).what {
                 What::Replay(id) => {
                     let stamp = around.stamps[usize::from(id)].clone().expect("a stamp that was appended");
-                    screened.stamps.push(PendingStamp { stamp, position: *position, has_row: false });
+                    screened.stamps.push(PendingStamp {
+                        stamp,
+                        position: *position,
+                        has_row: false,
+                        sent_late: false,
+                    });
                 }
                 What::Garbage | What::Stamp(_) => {
                     self.garbage.insert(*serial);

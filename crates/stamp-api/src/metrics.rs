@@ -14,6 +14,27 @@ const OUTBOX_PENDING: &str = "stamp_api_outbox_pending";
 const OUTBOX_OLDEST: &str = "stamp_api_outbox_oldest_seconds";
 const OUTBOX_REFUSED: &str = "stamp_api_outbox_refused";
 
+/// What a caller can be refused for: what is wrong with the token, and what else.
+const REASONS: [&str; 17] = [
+    "missing",
+    "ambiguous",
+    "too_long",
+    "malformed",
+    "algorithm",
+    "critical",
+    "signature",
+    "audience",
+    "issuer",
+    "no_expiry",
+    "expired",
+    "not_yet",
+    "subject",
+    "scope",
+    "other_user",
+    "cross_site",
+    "no_key",
+];
+
 /// The bounds of answers' durations in seconds: from an answer out of memory to a database that is away.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
@@ -43,7 +64,7 @@ impl ApiMetrics {
         let requests = counters(registry, REQUESTS, "HTTP requests that were answered.", &labels)?;
         let duration = HistogramOpts::new(DURATION, "Time from the head of a request to its answer.")
             .buckets(DURATION_BUCKETS.to_vec());
-        let duration = HistogramVec::new(duration, &["route"])?;
+        let duration = HistogramVec::new(duration, &["route", "method"])?;
         registry.register(Box::new(duration.clone()))?;
         let refusals = counters(
             registry,
@@ -58,6 +79,9 @@ impl ApiMetrics {
             seconds(registry, OUTBOX_OLDEST, "Age of the oldest of these events, 0 without any.")?;
         let outbox_refused = gauge(registry, OUTBOX_REFUSED, "Events that Kafka refuses; 0 in health.")?;
         // What counts from 0 shows its first one as a rise.
+        for reason in REASONS {
+            refusals.with_label_values(&[reason]);
+        }
         for outcome in ["sent", "too_large", "too_many_topics", "refused", "unavailable"] {
             sends.with_label_values(&[outcome]);
         }
@@ -79,11 +103,12 @@ impl ApiMetrics {
     /// Counts an answer. Each of the three texts is one of a bounded number.
     pub fn answered(&self, route: &str, method: &str, status: &str, took: Duration) {
         self.requests.with_label_values(&[route, method, status]).inc();
-        self.duration.with_label_values(&[route]).observe(took.as_secs_f64());
+        self.duration.with_label_values(&[route, method]).observe(took.as_secs_f64());
     }
 
-    /// Counts that a caller may not do what was asked. The reason is one of a bounded number.
+    /// Counts that a caller may not do what was asked, for one of a bounded number of reasons.
     pub fn refused(&self, reason: &str) {
+        debug_assert!(REASONS.contains(&reason), "{reason} counts from 0 too");
         self.refusals.with_label_values(&[reason]).inc();
     }
 
@@ -107,7 +132,6 @@ mod tests {
         let registry = Registry::new();
         let metrics = ApiMetrics::register(&registry).expect("a new registry");
         metrics.answered("/v1/stamps", "POST", "201", Duration::from_millis(3));
-        metrics.refused("expired");
         let mut names: Vec<String> =
             registry.gather().iter().map(|family| family.name().to_owned()).collect();
         names.sort();

@@ -168,7 +168,12 @@ fn trace(id: &str) -> Option<TraceContext> {
 }
 
 fn at(stamp: Stamp, offset: i64) -> PendingStamp {
-    PendingStamp { stamp, position: Position { partition: 0, lap: 1, offset }, has_row: false }
+    PendingStamp {
+        stamp,
+        position: Position { partition: 0, lap: 1, offset },
+        has_row: false,
+        sent_late: false,
+    }
 }
 
 proptest! {

@@ -1,6 +1,8 @@
 //! One trace, from the request of a client to the batch and into a collector.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use e2e::world::World;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -106,6 +108,29 @@ async fn one_trace_leads_from_a_request_to_its_batch_and_into_the_collector() {
     assert!(committed.contains(&format!(r#""trace.id":"{}""#, hex(&batch.trace_id))), "{committed}");
 }
 
+// Break: don't leave out what was there before in `tell_of` of queue-listener/src/stamps/told.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_many_stamps_takes_no_others_place_among_the_links_of_their_batch() {
+    let world = World::new().await;
+    let collector = SpanCollector::start().await;
+    let (_api, url) = world.api().await;
+    let all = [("MIN_BATCH_SIZE", "131"), ("MAX_BATCH_SIZE", "131")];
+    let _listener = world.listener(&[&collector.variables()[..], &all].concat()).await;
+    let other = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (trace, ids) in [(TRACE, 0..130), (other, 130..131)] {
+        let stamps: Vec<String> =
+            ids.map(|id| format!(r#"{{"object_cid": "{id}", "time_tolerance": 1000}}"#)).collect();
+        let many = world.client.post(format!("{url}/v1/stamps/bulk")).body(stamps.join("\n"));
+        let many = many.header("content-type", "application/x-ndjson");
+        let many = many.header("traceparent", format!("00-{trace}-{CALLER}-01"));
+        assert_eq!(many.send().await.expect("an answer").status(), 200);
+    }
+    let batch = collector.span("process").await;
+    let mut linked: Vec<String> = batch.links.iter().map(|link| hex(&link.trace_id)).collect();
+    linked.sort_unstable();
+    assert_eq!(linked, [TRACE, other]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_a_callers_trace_is_carried_on_and_no_other_is_said_to_be_recorded() {
     let world = World::new().await;
@@ -121,21 +146,60 @@ async fn without_a_collector_a_callers_trace_is_carried_on_and_no_other_is_said_
     assert_eq!(traceparents, [caller]);
 }
 
-// Break: start the last batch of spans after the runtime has ended, in platform/src/exit.rs.
+// Break: start the last batch of spans after the runtime has ended, in platform/src/exit.rs, or wait for its end without
+// `FLUSH_LIMIT` in platform/src/spans.rs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_sends_the_spans_that_are_left_and_a_collector_that_is_away_delays_none() {
+async fn a_stop_sends_the_spans_that_are_left_and_waits_for_no_collector() {
+    const LIMIT: Duration = Duration::from_secs(5);
     let world = World::new().await;
     let collector = SpanCollector::start().await;
     let never = [("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
     let (mut api, url) = world.api_with(&[&collector.variables()[..], &never].concat()).await;
-    let away = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), never[0]];
-    let (mut alone, alone_url) = world.api_with(&away).await;
-    for url in [&url, &alone_url] {
+    let silent = receive(|_| Some("")).await;
+    let silent = [("OTEL_EXPORTER_OTLP_ENDPOINT", silent.as_str()), never[0]];
+    let (mut unheard, unheard_url) = world.api_with(&silent).await;
+    for url in [&url, &unheard_url] {
         assert!(create(&world, url, &format!("from {url}"), None).await.expect("a trace").ends_with("-01"));
     }
-    for process in [&mut api, &mut alone] {
+    for process in [&mut api, &mut unheard] {
+        let begun = Instant::now();
         process.signal("TERM");
         assert!(process.ended().await.success());
+        // A collector may take ten seconds.
+        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     }
     collector.span("POST /v1/stamps").await;
+}
+
+// Break: tell of the whole error of the client in `send_bytes` of platform/src/collector.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_is_told_of_once_until_it_is_back() {
+    let world = World::new().await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let answer = Arc::clone(&is_well);
+    let url = receive(move |_| {
+        let well = answer.load(Ordering::Relaxed);
+        Some(if well {
+            "HTTP/1.1 200 Yes\r\ncontent-length: 0\r\n\r\n"
+        } else {
+            "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"
+        })
+    });
+    let url = url.await;
+    let often = ("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let (api, api_url) = world.api_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), often]).await;
+    let away = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1/hush"), often];
+    let (alone, alone_url) = world.api_with(&away).await;
+    create(&world, &alone_url, "one", None).await;
+    let told = alone.says("the collector takes no spans").await;
+    assert!(told.contains("refused") && !told.contains("hush"), "{told}");
+    for id in ["two", "three"] {
+        create(&world, &api_url, id, None).await;
+        assert!(api.says("the collector takes no spans").await.contains("401"));
+    }
+    is_well.store(true, Ordering::Relaxed);
+    create(&world, &api_url, "four", None).await;
+    api.says("the collector takes spans again").await;
+    let complaints = api.lines().iter().filter(|line| line.contains("takes no spans")).count();
+    assert_eq!(complaints, 1, "{:#?}", api.lines());
 }

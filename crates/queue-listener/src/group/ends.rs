@@ -63,10 +63,12 @@ impl PartitionEnds {
         (self.high >= 0).then(|| (self.position.max(0), self.high))
     }
 
-    /// Returns the offset up to which everything is read and committed, and the one after the last record; `None` if the
-    /// end is not known.
-    pub(crate) fn unfinished(&self) -> Option<(i64, i64)> {
-        let committed = self.committed.max(0);
+    /// Returns the offset up to which everything is read and stored, and the one after the last record; `None` if the end
+    /// is not known.
+    ///
+    /// * `stored`: the offset after the last record that is stored and not committed, if there is one.
+    pub(crate) fn unfinished(&self, stored: Option<i64>) -> Option<(i64, i64)> {
+        let committed = stored.unwrap_or(self.committed).max(0);
         let (position, high) = self.unread()?;
         Some(if self.read > committed { (committed, high) } else { (position, high) })
     }
@@ -172,6 +174,20 @@ mod tests {
             (ends(9, 4, 9, 9, 9), 0, "what was read again is committed"),
         ] {
             assert_eq!(ends.lag(), expected, "{why}");
+        }
+    }
+
+    // Break: leave `stored` out of `unfinished`.
+    #[test]
+    fn what_is_stored_is_finished_whether_or_not_it_is_committed() {
+        for (ends, stored, expected, why) in [
+            (ends(4, 4, 4, 9, 9), None, (4, 9), "five are not read"),
+            (ends(4, 9, 9, 9, 9), None, (4, 9), "five are read and not stored"),
+            (ends(4, 9, 9, 9, 9), Some(7), (7, 9), "three of them are stored"),
+            (ends(4, 9, 9, 9, 9), Some(9), (9, 9), "all are, and the commit fails"),
+            (ends(9, 9, 9, 9, 12), None, (9, 12), "three have come since"),
+        ] {
+            assert_eq!(ends.unfinished(stored), Some(expected), "{why}");
         }
     }
 

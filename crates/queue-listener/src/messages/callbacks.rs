@@ -211,7 +211,7 @@ impl ClientContext for MessageCallbacks {
             let asked = self.asked_ends.of(&partition.0, partition.1);
             let ends = PartitionEnds::new(told, held.next, asked);
             lag += ends.lag();
-            if let Some(unfinished) = ends.unfinished() {
+            if let Some(unfinished) = ends.unfinished(held.stored) {
                 behind.note(partition.clone(), unfinished, now);
             }
         }

@@ -98,12 +98,15 @@ impl Overdue {
     async fn take(&self, rows: &[i64]) -> Result<NetEvent, DatabaseError> {
         let began = Instant::now();
         let taken = overdue::take(&self.database, rows, self.max, &self.maker).await?;
-        let Take::Taken { batches: made, lateness, traces } = taken else { return Ok(NetEvent::NotOurTurn) };
+        let Take::Taken { batches: made, lateness, missed, traces } = taken else {
+            return Ok(NetEvent::NotOurTurn);
+        };
         if lateness.is_empty() {
             return Ok(NetEvent::NoneLeft);
         }
         let (stamps, batches, took_ms) = (lateness.len(), made.len(), began.elapsed().as_millis() as u64);
         self.metrics.overdue.inc_by(stamps as u64);
+        self.metrics.missed.inc_by(missed as u64);
         self.handover.made(&made, std::iter::empty());
         for batch in made {
             self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();

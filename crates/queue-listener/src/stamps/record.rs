@@ -71,10 +71,11 @@ impl Decoded {
         }
     }
 
-    /// Sorts a record by what becomes of it: a stamp waits, and a dead letter is stored.
+    /// Sorts a replay by what becomes of it: a stamp waits, and a dead letter is stored. It comes when an operator sends it,
+    /// whatever is due.
     pub(crate) fn sort(self, position: Position) -> Result<PendingStamp, Box<DeadLetter>> {
         match self {
-            Self::Stamp(stamp) => Ok(PendingStamp { stamp, position, has_row: false }),
+            Self::Stamp(stamp) => Ok(PendingStamp { stamp, position, has_row: false, sent_late: true }),
             Self::Dead(letter) => Err(letter),
         }
     }

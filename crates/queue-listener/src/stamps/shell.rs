@@ -14,8 +14,9 @@ use domain::batch::heart::{
     Write,
 };
 use domain::batch::policy::Trigger;
+use domain::batch::promise::is_missed;
 use store::clock::{Clock as _, PostgresClock};
-use store::stamps::processing::Processed;
+use store::stamps::processing::{Processed, Won};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -306,9 +307,14 @@ impl Shell {
         }
         let members =
             write.batches.iter().flat_map(|batch| batch.members.iter().map(|member| (batch.trigger, member)));
-        for ((trigger, member), processed_at) in members.zip(&processed.won) {
-            if let (Trigger::Deadline, Some(processed_at)) = (trigger, processed_at) {
-                let late = (*processed_at - member.stamp.due()).num_microseconds().unwrap_or(i64::MAX);
+        for ((trigger, member), won) in members.zip(&processed.won) {
+            let Some(Won { processed_at, .. }) = *won else { continue };
+            let due = member.stamp.due();
+            if !member.sent_late && is_missed(due, processed_at) {
+                self.metrics.missed.inc();
+            }
+            if trigger == Trigger::Deadline {
+                let late = (processed_at - due).num_microseconds().unwrap_or(i64::MAX);
                 self.metrics.lateness.observe(late as f64 / 1e6);
             }
         }
@@ -321,7 +327,7 @@ impl Shell {
         for batch in &processed.batches {
             self.metrics.batches.with_label_values(&[batch.trigger.as_str()]).inc();
             self.metrics.batch_size.observe(batch.size as f64);
-            let traces = batch.index.map_or(&[][..], |index| &traces[index]);
+            let traces = traces.get(&batch.id).map_or(&[][..], Vec::as_slice);
             tell_of(batch, &self.writer.maker.topic, traces, took);
         }
         let (batches, took_ms) = (processed.batches.len(), took.as_millis() as u64);

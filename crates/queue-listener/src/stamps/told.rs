@@ -1,11 +1,12 @@
 //! What people can look up of a batch: a line of the log, and a span that links to the traces of its stamps.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use domain::batch::heart::{Batch, Write};
+use domain::batch::heart::Write;
 use domain::trace::TraceContext;
 use platform::spans;
-use store::stamps::processing::{MadeBatch, Processed};
+use store::stamps::processing::{MadeBatch, Processed, Won};
 
 /// Traces that a line of the log names.
 const NAMED: usize = 10;
@@ -15,7 +16,10 @@ const NAMED: usize = 10;
 /// * `topic`: what the batch is said to be of.
 /// * `traces`: of its stamps that were asked for in a trace that is recorded.
 pub(super) fn tell_of(batch: &MadeBatch, topic: &str, traces: &[&TraceContext], took: Duration) {
-    let span = spans::of_batch("process", traces.iter().copied(), took);
+    // One request may have asked for all of them.
+    let mut seen = HashSet::new();
+    let places = traces.iter().copied().filter(|trace| seen.insert(*trace));
+    let span = spans::of_batch("process", places, took);
     let own = span.as_ref().and_then(spans::RecordedSpan::context);
     if let Some(mut span) = span {
         span.note("messaging.system", "kafka");
@@ -27,7 +31,9 @@ pub(super) fn tell_of(batch: &MadeBatch, topic: &str, traces: &[&TraceContext], 
     }
     if tracing::enabled!(tracing::Level::DEBUG) {
         let id = |trace: &TraceContext| format!("{:032x}", trace.trace_id());
-        let members: Vec<String> = traces.iter().take(NAMED).map(|trace| id(trace)).collect();
+        let mut seen = HashSet::new();
+        let distinct = traces.iter().filter(|trace| seen.insert(trace.trace_id()));
+        let members: Vec<String> = distinct.take(NAMED).map(|trace| id(trace)).collect();
         tracing::debug!(
             batch.id = batch.id,
             batch.size = batch.size,
@@ -39,12 +45,17 @@ pub(super) fn tell_of(batch: &MadeBatch, topic: &str, traces: &[&TraceContext], 
     }
 }
 
-/// Returns the traces of the members that each batch has won, by its place in what was written.
-pub(super) fn traces_of_winners<'a>(write: &'a Write, processed: &Processed) -> Vec<Vec<&'a TraceContext>> {
-    let mut won = processed.won.iter();
-    let of_batch = |batch: &'a Batch| {
-        let winners = batch.members.iter().zip(won.by_ref()).filter(|(_, won)| won.is_some());
-        winners.filter_map(|(member, _)| member.stamp.trace()).collect()
-    };
-    write.batches.iter().map(of_batch).collect()
+/// Returns the traces of the stamps that a write has won, by the batch that each has become a member of.
+pub(super) fn traces_of_winners<'a>(
+    write: &'a Write,
+    processed: &Processed,
+) -> HashMap<i64, Vec<&'a TraceContext>> {
+    let mut traces: HashMap<i64, Vec<&TraceContext>> = HashMap::new();
+    let members = write.batches.iter().flat_map(|batch| &batch.members);
+    for (member, won) in members.zip(&processed.won) {
+        if let (Some(trace), Some(Won { batch, .. })) = (member.stamp.trace(), won) {
+            traces.entry(*batch).or_default().push(trace);
+        }
+    }
+    traces
 }

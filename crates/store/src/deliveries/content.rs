@@ -16,6 +16,7 @@ use crate::connection::Session;
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
+use crate::stamps::processing::trigger_of;
 use crate::stamps::row::stamp;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -87,10 +88,6 @@ pub async fn read(database: &Database, held: &[Held]) -> Result<Vec<PartContent>
             })
         })
         .await
-}
-
-fn trigger_of(word: &str) -> Trigger {
-    if word == Trigger::Deadline.as_str() { Trigger::Deadline } else { Trigger::MinBatchSize }
 }
 
 /// Ranges of stamps within batches, column by column.

@@ -238,7 +238,7 @@ pub async fn outbox(
              WHERE owner = $1 AND seq > greatest($2, (SELECT published_through FROM intake_owners WHERE id = $1))
              ORDER BY seq LIMIT $3)
             UNION ALL
-            (SELECT stamp_id, seq, NULL FROM left_events
+            (SELECT stamp_id, seq, traceparent FROM left_events
              WHERE owner = $1 AND seq > $2 AND published_at IS NULL ORDER BY seq LIMIT $3)
         ) AS p JOIN stamps s ON s.id = p.stamp_id
         ORDER BY p.seq LIMIT $3";

@@ -36,7 +36,8 @@ pub(crate) fn batches<'a>(
     size: usize,
     triggers: &[Trigger],
 ) -> Vec<Batch> {
-    let member = |(offset, id)| Member { stamp: stamp(id), partition: 0, offset, has_row: false };
+    let member =
+        |(offset, id)| Member { stamp: stamp(id), partition: 0, offset, has_row: false, sent_late: false };
     let members: Vec<Member> = (0..).zip(ids).map(member).collect();
     let batch =
         |(trigger, members): (&Trigger, &[Member])| Batch { trigger: *trigger, members: members.to_vec() };

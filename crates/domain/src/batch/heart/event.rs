@@ -154,6 +154,8 @@ pub struct Member {
     pub offset: i64,
     /// Whether the database had the stamp's row when it was asked.
     pub has_row: bool,
+    /// Whether the stamp's record was sent too late for its time to be kept.
+    pub sent_late: bool,
 }
 
 /// Stamps that leave together.

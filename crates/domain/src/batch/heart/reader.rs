@@ -167,6 +167,11 @@ impl Reader {
         stuck
     }
 
+    /// Returns how many partitions are assigned.
+    pub fn assigned(&self) -> usize {
+        self.assigned.len()
+    }
+
     /// Returns how many partitions were found silent and have not been heard of since.
     pub fn silent(&self) -> usize {
         self.silent.len()

@@ -6,6 +6,7 @@ use super::event::{
 use super::state::{COMMIT_PAUSE, Heart, Revocation, Screen, Work};
 use crate::batch::assignment::{Assignment, Commit, Position};
 use crate::batch::pending::{Admission, PendingStamp};
+use crate::batch::promise::is_sent_late;
 
 impl<X> Heart<X> {
     /// Takes an event in and returns what is to be done about it, in order.
@@ -101,7 +102,8 @@ impl<X> Heart<X> {
             let Some(position) = self.ledgers.receive(assignment, offset) else { continue };
             match content {
                 Content::Stamp(stamp) => {
-                    let waiting = PendingStamp { stamp, position, has_row: false };
+                    let sent_late = is_sent_late(stamp.due(), timestamp);
+                    let waiting = PendingStamp { stamp, position, has_row: false, sent_late };
                     if self.pending.contains(waiting.stamp.object_cid()) {
                         self.admit(waiting, commands);
                     } else if self.is_distant(now, &waiting) {

@@ -211,7 +211,7 @@ impl<X> Heart<X> {
     }
 
     fn member(&self, ticket: Ticket) -> Member {
-        let PendingStamp { stamp, position, has_row } = self.pending.get(ticket);
-        Member { stamp, partition: position.partition, offset: position.offset, has_row }
+        let PendingStamp { stamp, position, has_row, sent_late } = self.pending.get(ticket);
+        Member { stamp, partition: position.partition, offset: position.offset, has_row, sent_late }
     }
 }

@@ -28,6 +28,8 @@ pub struct PendingStamp {
     pub position: Position,
     /// Whether the database had the stamp's row when it was asked; the stamp of another producer has none.
     pub has_row: bool,
+    /// Whether its record was sent too late for the stamp's time to be kept, as far as the record tells.
+    pub sent_late: bool,
 }
 
 /// Names a stamp that was taken for processing.
@@ -79,7 +81,7 @@ impl Default for PendingSet {
 impl PendingSet {
     /// Offers a stamp, in O(log n). `is_charged` tells whether a committed offset still waits for a position.
     pub fn insert(&mut self, pending: PendingStamp, is_charged: impl Fn(Position) -> bool) -> Admission {
-        let PendingStamp { stamp, position, has_row } = pending;
+        let PendingStamp { stamp, position, has_row, sent_late } = pending;
         if let Some(slot) = self.slot_of(stamp.object_cid()) {
             let known = &mut self.slots[slot as usize];
             if is_charged(known.position()) {
@@ -103,6 +105,7 @@ impl PendingSet {
             taken: false,
             doubtful: false,
             has_row,
+            sent_late,
         }) as u32;
         self.traces.extend(trace.map(|trace| (slot, trace)));
         let (slots, hasher) = (&self.slots, &self.hasher);
@@ -181,6 +184,7 @@ impl PendingSet {
                 .with_trace(self.traces.get(&ticket.0).copied()),
             position: slot.position(),
             has_row: slot.has_row,
+            sent_late: slot.sent_late,
         }
     }
 
@@ -303,6 +307,7 @@ mod tests {
             .expect("a valid due time"),
             position: Position { partition: 0, lap: 1, offset },
             has_row: false,
+            sent_late: false,
         }
     }
 

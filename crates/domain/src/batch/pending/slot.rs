@@ -10,6 +10,10 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A stamp as the slab keeps it: flat, so that a million stay small.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other, and four take one word"
+)]
 pub(super) struct Slot {
     pub(super) object_cid: ObjectCid,
     /// The stamp's `created_date` in microseconds since 1970.
@@ -24,6 +28,7 @@ pub(super) struct Slot {
     pub(super) taken: bool,
     pub(super) doubtful: bool,
     pub(super) has_row: bool,
+    pub(super) sent_late: bool,
 }
 
 impl Slot {

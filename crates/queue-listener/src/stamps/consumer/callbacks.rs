@@ -103,6 +103,10 @@ impl ConsumerState {
         offsets
     }
 
+    fn count_partitions(&self) {
+        self.metrics.partitions.set(self.reader().assigned() as i64);
+    }
+
     fn tell(&self, control: Control) {
         // Without a shell the process is ending.
         let _ending = self.control.send(control);
@@ -145,6 +149,7 @@ impl ConsumerState {
     /// Takes all partitions away from the heart on behalf of a client that can't.
     pub(super) fn lose_everything(&self) {
         let assignments = self.reader().revoke_all();
+        self.count_partitions();
         if !assignments.is_empty() {
             self.tell(Control::Revoked { assignments, lost: true, reply: None });
         }
@@ -163,6 +168,7 @@ impl StampCallbacks {
     fn revoke(&self, client: &BaseConsumer<Self>, partitions: &[i32]) {
         let lost = client.assignment_lost();
         let assignments = self.shared.reader().revoke(partitions);
+        self.shared.count_partitions();
         self.shared.first_reads().forget(partitions);
         tracing::info!(kafka.partitions = ?partitions, kafka.lost = lost, "partitions revoked");
         if lost {
@@ -258,6 +264,7 @@ impl ConsumerContext for StampCallbacks {
                 let partitions = self.ours(list);
                 if !partitions.is_empty() {
                     let assignments = self.shared.reader().assign(&partitions, self.shared.elapsed());
+                    self.shared.count_partitions();
                     self.shared.metrics.rebalances.inc();
                     tracing::info!(kafka.partitions = ?partitions, "partitions assigned");
                     self.shared.tell(Control::Assigned(assignments));

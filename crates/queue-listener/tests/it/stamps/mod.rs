@@ -3,6 +3,7 @@
 mod batching;
 mod dead_letters;
 mod distant;
+mod missed;
 mod offsets;
 mod poison;
 mod replays;

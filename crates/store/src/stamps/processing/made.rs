@@ -22,8 +22,8 @@ pub struct Maker {
 /// What the database made of the batches.
 #[derive(Debug)]
 pub struct Processed {
-    /// When each member was processed, by position; `None` for one that somebody else has processed.
-    pub won: Vec<Option<DateTime<Utc>>>,
+    /// What each member was won for, by position; `None` for one that somebody else has processed.
+    pub won: Vec<Option<Won>>,
     /// The batches that were made.
     pub batches: Vec<MadeBatch>,
     /// The server's time when this call made batches, if it did.
@@ -46,13 +46,20 @@ impl Processed {
     }
 }
 
+/// The batch that a stamp has become a member of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Won {
+    /// Id of the batch.
+    pub batch: i64,
+    /// When the batch was made.
+    pub processed_at: DateTime<Utc>,
+}
+
 /// A batch that the database has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBatch {
     /// Id of the batch.
     pub id: i64,
-    /// Which of the batches that were to be written it is made of; none for one that was taken from the table.
-    pub index: Option<usize>,
     /// Why the batch left.
     pub trigger: Trigger,
     /// How many stamps the batch holds.
@@ -62,6 +69,11 @@ pub struct MadeBatch {
     /// The positions of its stamps in what was written, in the order of their internal ids. None where nobody is told of
     /// the batch, and where the order is not known.
     pub members: Vec<usize>,
+}
+
+/// Returns the trigger of a batch by its name, which the table keeps to the two that there are.
+pub(crate) fn trigger_of(name: &str) -> Trigger {
+    if name == Trigger::Deadline.as_str() { Trigger::Deadline } else { Trigger::MinBatchSize }
 }
 
 /// Returns the part of a statement that makes batches of what the part `won` has won: a row for each stamp, with the id of

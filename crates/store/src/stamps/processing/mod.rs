@@ -13,7 +13,8 @@ use std::time::Duration;
 use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 
-pub use self::made::{MadeBatch, Maker, Processed};
+pub(crate) use self::made::trigger_of;
+pub use self::made::{MadeBatch, Maker, Processed, Won};
 use self::write::BatchWrite;
 use crate::database::Database;
 use crate::error::DatabaseError;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use domain::batch::net::{AHEAD, GRACE, SEEN, Seen};
 use domain::batch::policy::Trigger;
+use domain::batch::promise::{PROMISED, SENT_IN_TIME};
 use domain::delivery::Sink;
 use domain::trace::TraceContext;
 
 use super::made::{MadeBatch, Maker, join, make};
+use crate::connection::Parameter;
 use crate::database::Database;
 use crate::durable::DURABLE;
 use crate::error::DatabaseError;
@@ -40,6 +42,8 @@ pub enum Take {
         batches: Vec<MadeBatch>,
         /// How long after its due time each stamp was processed.
         lateness: Vec<Duration>,
+        /// How many of them were stored in time and have left too late all the same.
+        missed: usize,
         /// Where those of them were asked for whose trace is kept, each with the id of its batch.
         traces: Vec<(i64, TraceContext)>,
     },
@@ -124,9 +128,10 @@ pub async fn take(
         .run(LIMIT, |session| {
             Box::pin(async move {
                 let grace = GRACE.as_seconds_f64();
-                let sql = take_statement(maker.sink);
-                let row =
-                    session.query_one(&sql, &[&rows, &grace, &max, &maker.listener, &maker.topic]).await?;
+                let (promised, in_time) = (PROMISED.as_seconds_f64(), SENT_IN_TIME.as_seconds_f64());
+                let parameters: [&dyn Parameter; 7] =
+                    [&rows, &grace, &max, &maker.listener, &maker.topic, &promised, &in_time];
+                let row = session.query_one(&take_statement(maker.sink), &parameters).await?;
                 if !row.try_get::<_, bool>(0)? {
                     return Ok(Take::NotOurTurn);
                 }
@@ -134,9 +139,8 @@ pub async fn take(
                 let (ids, processed_at): (Vec<i64>, Option<DateTime<Utc>>) =
                     (row.try_get(3)?, row.try_get(4)?);
                 let made = |(id, size): (i64, i32)| {
-                    let (trigger, size) = (Trigger::Deadline, size as usize);
-                    let (index, members, processed_at) = (None, Vec::new(), processed_at?);
-                    Some(MadeBatch { id, index, trigger, size, processed_at, members })
+                    let (trigger, size, members) = (Trigger::Deadline, size as usize, Vec::new());
+                    Some(MadeBatch { id, trigger, size, processed_at: processed_at?, members })
                 };
                 let batches = ids.into_iter().zip(sizes).filter_map(made).collect();
                 let (traced, traces): (Vec<i64>, Vec<String>) = (row.try_get(5)?, row.try_get(6)?);
@@ -144,7 +148,9 @@ pub async fn take(
                     |(batch, text): (i64, String)| Some((batch, TraceContext::parse(text.as_bytes())?));
                 let traces = traced.into_iter().zip(traces).filter_map(trace).collect();
                 let late = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                Ok(Take::Taken { batches, lateness: lateness.into_iter().map(late).collect(), traces })
+                let lateness = lateness.into_iter().map(late).collect();
+                let missed = row.try_get::<_, i64>(7)? as usize;
+                Ok(Take::Taken { batches, lateness, missed, traces })
             })
         })
         .await
@@ -170,7 +176,7 @@ fn take_statement(sink: Option<Sink>) -> String {
         ), divided AS MATERIALIZED (
             -- Another event may have moved the due time forward.
             SELECT t.stamp_id, l.time_tolerance, t.due_at - make_interval(mins => l.time_tolerance) AS created_date,
-                t.due_at, t.kafka_topic, t.kafka_partition, t.kafka_offset, t.traceparent,
+                t.due_at, t.stored_at, t.kafka_topic, t.kafka_partition, t.kafka_offset, t.traceparent,
                 (row_number() OVER (ORDER BY t.due_at, t.stamp_id) - 1) / $3 AS batch
             FROM taken t JOIN locked l ON l.stamp_id = t.stamp_id
         ), numbered AS MATERIALIZED (
@@ -179,8 +185,8 @@ fn take_statement(sink: Option<Sink>) -> String {
         ), won AS MATERIALIZED (
             SELECT d.*, n.id AS batch_id FROM divided d JOIN numbered n ON n.batch = d.batch
         ), unpublished AS (
-            INSERT INTO left_events (stamp_id, owner, seq, stored_at)
-            SELECT t.stamp_id, t.owner, t.seq, t.stored_at
+            INSERT INTO left_events (stamp_id, owner, seq, stored_at, traceparent)
+            SELECT t.stamp_id, t.owner, t.seq, t.stored_at, t.traceparent
             FROM taken t JOIN intake_owners o ON o.id = t.owner AND o.published_through < t.seq
             ORDER BY t.stamp_id
         ), {join}, {make}
@@ -188,7 +194,10 @@ fn take_statement(sink: Option<Sink>) -> String {
             ARRAY(SELECT extract(epoch FROM (SELECT max(processed_at) FROM batched) - due_at)::float8 FROM won),
             ARRAY(SELECT id FROM sized ORDER BY id), (SELECT max(processed_at) FROM batched),
             ARRAY(SELECT batch_id FROM won WHERE traceparent IS NOT NULL ORDER BY stamp_id),
-            ARRAY(SELECT traceparent FROM won WHERE traceparent IS NOT NULL ORDER BY stamp_id)"
+            ARRAY(SELECT traceparent FROM won WHERE traceparent IS NOT NULL ORDER BY stamp_id),
+            (SELECT count(*) FROM won
+             WHERE (SELECT max(processed_at) FROM batched) > due_at + make_interval(secs => $6)
+               AND coalesce(stored_at, due_at) <= due_at + make_interval(secs => $7))"
     )
 }
 

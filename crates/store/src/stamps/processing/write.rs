@@ -8,7 +8,7 @@ use domain::batch::heart::{Batch, Member};
 use domain::batch::policy::Trigger;
 use domain::delivery::Sink;
 
-use super::made::{MadeBatch, Maker, Processed, join, make};
+use super::made::{MadeBatch, Maker, Processed, Won, join, make, trigger_of};
 use crate::clock::ClockSample;
 use crate::connection::{Parameter, Session};
 use crate::durable::DURABLE;
@@ -100,7 +100,13 @@ impl BatchWrite {
         let received = Instant::now();
         let (indexes, ids): (Vec<i64>, Vec<i64>) = (row.try_get(0)?, row.try_get(1)?);
         let (sizes, processed_at): (Vec<i32>, Option<DateTime<Utc>>) = (row.try_get(2)?, row.try_get(3)?);
-        let mut won = vec![processed_at; self.members.len()];
+        let mut made_of = vec![None; self.triggers.len()];
+        for (index, batch) in indexes.iter().zip(&ids) {
+            made_of[*index as usize - 1] =
+                processed_at.map(|processed_at| Won { batch: *batch, processed_at });
+        }
+        let win = |position: usize| made_of[self.batches[position] as usize];
+        let mut won: Vec<Option<Won>> = (0..self.members.len()).map(win).collect();
         // Told only where not all were won.
         if let Some(made) = row.try_get::<_, Option<Vec<&str>>>(4)? {
             let made: HashSet<&str> = made.into_iter().collect();
@@ -117,7 +123,7 @@ impl BatchWrite {
                 won[*position] = None;
             }
             for position in taken.clone() {
-                won[position] = processed_at;
+                won[position] = win(position);
             }
         }
         let mut members = vec![Vec::new(); self.triggers.len()];
@@ -131,8 +137,7 @@ impl BatchWrite {
         let made = |((index, id), size): ((i64, i64), i32)| {
             let index = index as usize - 1;
             let (trigger, members) = (self.triggers[index], std::mem::take(&mut members[index]));
-            let (index, size, processed_at) = (Some(index), size as usize, processed_at?);
-            Some(MadeBatch { id, index, trigger, size, processed_at, members })
+            Some(MadeBatch { id, trigger, size: size as usize, processed_at: processed_at?, members })
         };
         let batches = indexes.into_iter().zip(ids).zip(sizes).filter_map(made).collect();
         Ok(Processed { won, batches, clock: processed_at.map(|time| ClockSample { sent, time, received }) })
@@ -170,28 +175,27 @@ impl BatchWrite {
         processed: &mut Processed,
     ) -> Result<(), DatabaseError> {
         const SQL: &str = "
-            SELECT i.ordinal, b.processed_at, b.id, i.batch, b.size
-            FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int4[]) WITH ORDINALITY
-                AS i (object_cid, kafka_partition, kafka_offset, batch, ordinal)
+            SELECT i.ordinal, b.processed_at, b.id, b.trigger, b.size
+            FROM unnest($1::text[], $2::int4[], $3::int8[]) WITH ORDINALITY
+                AS i (object_cid, kafka_partition, kafka_offset, ordinal)
             JOIN stamps s ON s.object_cid = i.object_cid
             LEFT JOIN processed_stamps p ON p.stamp_id = s.id
-            JOIN batches b ON b.id = coalesce(s.batch_id, p.batch_id) AND b.listener = $5 AND b.topic = $6
+            JOIN batches b ON b.id = coalesce(s.batch_id, p.batch_id) AND b.listener = $4 AND b.topic = $5
             WHERE coalesce(s.kafka_partition, p.kafka_partition) = i.kafka_partition
               AND coalesce(s.kafka_offset, p.kafka_offset) = i.kafka_offset
             ORDER BY b.id";
-        let MemberColumns { positions, ids, partitions, offsets, batches, .. } = self.lost(processed);
-        let parameters: [&dyn Parameter; 6] =
-            [&ids, &partitions, &offsets, &batches, &self.maker.listener, &self.maker.topic];
+        let MemberColumns { positions, ids, partitions, offsets, .. } = self.lost(processed);
+        let parameters: [&dyn Parameter; 5] =
+            [&ids, &partitions, &offsets, &self.maker.listener, &self.maker.topic];
         for row in session.query(SQL, &parameters).await? {
-            let processed_at = row.try_get(1)?;
-            processed.won[positions[row.try_get::<_, i64>(0)? as usize - 1]] = Some(processed_at);
-            let (id, index, size): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-            let trigger = self.triggers[index as usize];
+            let (ordinal, processed_at, id): (i64, _, i64) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            processed.won[positions[ordinal as usize - 1]] = Some(Won { batch: id, processed_at });
             // In order of the batches, so the members of one come together.
             if processed.batches.last().is_none_or(|last| last.id != id) {
-                let members = Vec::new();
-                let (index, size) = (Some(index as usize), size as usize);
-                processed.batches.push(MadeBatch { id, index, trigger, size, processed_at, members });
+                let (name, size): (&str, i32) = (row.try_get(3)?, row.try_get(4)?);
+                let (trigger, members) = (trigger_of(name), Vec::new());
+                processed.batches.push(MadeBatch { id, trigger, size: size as usize, processed_at, members });
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::trace::TraceContext;
 use store::Database;
-use store::stamps::intake::{self, GroupCommit, Taken};
+use store::stamps::intake::{self, GroupCommit, Numbered, Taken};
 use store::stamps::owners;
 use store::stamps::processing::overdue::{self, Take};
 use test_support::TestDatabase;
@@ -52,8 +52,9 @@ async fn whoever_publishes_a_stamp_later_knows_where_it_was_asked_for() {
     rows[1].stamp = rows[1].stamp.clone().with_trace(trace);
     intake::store(&pool, owner, &rows, Taken::Unlikely).await.expect("the database answers");
     let outbox = owners::outbox(&pool, owner, 0, 10).await.expect("the outbox");
-    let read: Vec<_> = outbox.iter().map(|row| row.stamp.trace().copied()).collect();
-    assert_eq!(read, [None, trace]);
+    let traces_of =
+        |outbox: &[Numbered]| -> Vec<_> { outbox.iter().map(|row| row.stamp.trace().copied()).collect() };
+    assert_eq!(traces_of(&outbox), [None, trace]);
     let due = "UPDATE pending_stamps SET due_at = now() - interval '1 min'";
     database.run(due).await;
     let seen = overdue::look(&pool).await.expect("the database answers");
@@ -61,6 +62,8 @@ async fn whoever_publishes_a_stamp_later_knows_where_it_was_asked_for() {
     let taken = overdue::take(&pool, &seen, 10, &maker("l", "t")).await.expect("the database answers");
     let Take::Taken { batches, traces, .. } = taken else { panic!("it is our turn") };
     assert_eq!(traces, [(batches[0].id, trace.expect("ids"))]);
+    let outbox = owners::outbox(&pool, owner, 0, 10).await.expect("the outbox");
+    assert_eq!(traces_of(&outbox), [None, trace], "they have left, and their events wait to be published");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use store::Database;
 use store::stamps::intake::{self, GroupCommit, Numbered, Taken};
 use store::stamps::processing::overdue::{self, Take};
 use store::stamps::{distant, owners, processing};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, eventually};
 
 use crate::values::{batches, maker, numbered, stamp, stamp_due_after};
 
@@ -67,6 +67,22 @@ async fn processed(database: &TestDatabase) -> Vec<String> {
 async fn outbox(pool: &Database, owner: i64, above: i64) -> Vec<i64> {
     let rows = owners::outbox(pool, owner, above, 10).await.expect("read");
     rows.iter().map(|Numbered { number, .. }| *number).collect()
+}
+
+// Break: judge a stamp by its due time alone in `take_statement` of stamps/processing/overdue.rs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_counts_as_missed_two_seconds_after_it_unless_the_stamp_was_stored_after_it() {
+    let (database, pool, _) = due(&[("missed", 2_500), ("kept", 1_500), ("came late", 3_600_000)]).await;
+    database
+        .run(
+            "UPDATE pending_stamps p SET stored_at = p.due_at FROM stamps s
+             WHERE s.id = p.stamp_id AND s.object_cid IN ('missed', 'kept')",
+        )
+        .await;
+    let rows = rows(&pool).await;
+    let taken = overdue::take(&pool, &rows, 10, &maker("l", "t")).await.expect("the database answers");
+    let Take::Taken { lateness, missed, .. } = taken else { panic!("it is our turn") };
+    assert_eq!((lateness.len(), missed), (3, 1));
 }
 
 async fn unpublished(database: &TestDatabase) -> i64 {
@@ -191,7 +207,8 @@ async fn what_the_database_refuses_is_left_alone_for_a_minute_then_two_and_an_ho
     assert_eq!(refused.failure(), Failure::Data);
     let put_off = async || overdue::put_off(&pool, 1).await.expect("asked");
     for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let told = put_off().await.expect("it is put off");
+        // Whoever is told of a refusal is so a moment before the row is free.
+        let told = eventually("it is put off", put_off, Option::is_some).await.expect("put off");
         assert_eq!((&*told.object_cid, told.pause), ("bad", Duration::from_secs(60 * minutes)));
         assert_eq!(put_off().await, None, "another listener has done that");
         assert_eq!(rows(&pool).await, [2], "no listener sees it");
@@ -225,7 +242,8 @@ async fn a_due_time_without_end_is_seen_as_none_and_one_far_in_the_past_leaves_a
 /// Stores stamps as a listener does whose topic may not keep their events for so long.
 async fn keep(pool: &Database, topic: &str, stamp: Stamp) {
     let position = Position { partition: 3, lap: 1, offset: 7 };
-    let distant = Distant { waiting: PendingStamp { stamp, position, has_row: false }, timestamp: 1 };
+    let distant =
+        Distant { waiting: PendingStamp { stamp, position, has_row: false, sent_late: false }, timestamp: 1 };
     distant::store(pool, topic, &[], &[distant]).await.expect("stored");
 }
 

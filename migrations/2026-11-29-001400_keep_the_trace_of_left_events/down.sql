@@ -1,0 +1,1 @@
+ALTER TABLE left_events DROP COLUMN traceparent;
