@@ -25,7 +25,7 @@ pub fn is_missed(due: DateTime<Utc>, processed_at: DateTime<Utc>) -> bool {
 mod tests {
     use super::*;
 
-    // Break: count from when the stamp was made, not from when it was due.
+    // Break: compare with `PROMISED` in `is_sent_late`.
     #[test]
     fn a_stamp_is_sent_late_if_its_record_is_over_a_second_younger_than_its_due_time() {
         let due = DateTime::from_timestamp(1_700_000_000, 0).expect("a valid time");

@@ -89,7 +89,7 @@ async fn every_stamp_and_batch_is_on_one_page_of_its_list_the_newest_first() {
     api.stop().await;
 }
 
-// Break: let `page` of store's stamps/lists.rs skip as many rows as the pages before had.
+// Break: compare with `<=` in `page` of store's stamps/lists.rs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_while_somebody_turns_pages_shows_nothing_twice_and_hides_nothing_that_was_there() {
     let world = World::new().await;
