@@ -41,9 +41,11 @@ impl HttpClient for Collector {
         let (client, request) = (self.client.clone(), request.try_into()?);
         let sent = self.runtime.spawn(async move {
             let response = client.execute(request).await.map_err(http_client::reason)?;
-            let status = response.status();
+            let (status, headers) = (response.status(), response.headers().clone());
             let body = http_client::read(response, READ).await;
-            Ok::<_, HttpError>(Response::builder().status(status).body(body.into())?)
+            let mut answer = Response::builder().status(status).body(Bytes::from(body))?;
+            *answer.headers_mut() = headers;
+            Ok::<_, HttpError>(answer)
         });
         let sent = sent.await?;
         self.tell_of(match &sent {

@@ -1,6 +1,6 @@
 //! One trace, from the request of a client to the batch and into a collector.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -171,14 +171,15 @@ async fn a_stop_sends_the_spans_that_are_left_and_waits_for_no_collector() {
     collector.span("POST /v1/stamps").await;
 }
 
-// Break: tell of the whole error of the client in `send_bytes` of platform/src/collector.rs.
+// Break: tell of the whole error of the client in `send_bytes` of platform/src/collector.rs, or of each in `tell_of`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_told_of_once_until_it_is_back() {
     let world = World::new().await;
-    let is_well = Arc::new(AtomicBool::new(false));
-    let answer = Arc::clone(&is_well);
+    let (is_well, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (answer, count) = (Arc::clone(&is_well), Arc::clone(&refused));
     let url = receive(move |_| {
         let well = answer.load(Ordering::Relaxed);
+        count.fetch_add(usize::from(!well), Ordering::Relaxed);
         Some(if well {
             "HTTP/1.1 200 Yes\r\ncontent-length: 0\r\n\r\n"
         } else {
@@ -194,7 +195,10 @@ async fn a_collector_that_is_away_is_told_of_once_until_it_is_back() {
     let told = alone.says("the collector takes no spans").await;
     assert!(told.contains("refused") && !told.contains("hush"), "{told}");
     for id in ["two", "three"] {
+        let before = refused.load(Ordering::Relaxed);
         create(&world, &api_url, id, None).await;
+        let refused = || async { refused.load(Ordering::Relaxed) };
+        eventually("spans are refused", refused, |refused| *refused > before).await;
         assert!(api.says("the collector takes no spans").await.contains("401"));
     }
     is_well.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -76,7 +77,8 @@ fn headers(text: &str) -> Result<HashMap<String, Secret>, InvalidSetting> {
     let header = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
         let (name, value) = (name.trim(), value.trim());
-        let is_good = HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok();
+        let decoded = percent_decode_str(value).decode_utf8().ok()?;
+        let is_good = HeaderName::try_from(name).is_ok() && HeaderValue::try_from(&*decoded).is_ok();
         is_good.then(|| (name.to_owned(), Secret::new(value)))
     };
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
@@ -89,17 +91,21 @@ fn headers(text: &str) -> Result<HashMap<String, Secret>, InvalidSetting> {
 }
 
 fn gzip(word: Option<&str>) -> Result<bool, InvalidSetting> {
+    let is = |known: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(known));
     match word {
-        None | Some("none") => Ok(false),
-        Some("gzip") => Ok(true),
-        Some(other) => Err(InvalidSetting::new("OTEL_EXPORTER_OTLP_COMPRESSION", other, "none or gzip")),
+        Some(other) if !is("none") && !is("gzip") => {
+            Err(InvalidSetting::new("OTEL_EXPORTER_OTLP_COMPRESSION", other, "none or gzip"))
+        }
+        _ => Ok(is("gzip")),
     }
 }
 
 /// Returns whether a caller is followed, and the share of all others.
 fn sampler(name: Option<String>, argument: Option<String>) -> Result<(bool, f64), InvalidSetting> {
     let name = name.unwrap_or_else(|| SAMPLERS[0].0.to_owned());
-    let Some((_, follows_caller, share)) = SAMPLERS.into_iter().find(|(known, ..)| *known == name) else {
+    let Some((_, follows_caller, share)) =
+        SAMPLERS.into_iter().find(|(known, ..)| name.eq_ignore_ascii_case(known))
+    else {
         let accepted = SAMPLERS.map(|(known, ..)| known).join(", ");
         return Err(InvalidSetting::new("OTEL_TRACES_SAMPLER", &name, format!("one of {accepted}")));
     };
@@ -150,6 +156,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/?api-key=hush"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "hush"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a name=hush"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hush%0A"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
         ] {
@@ -166,7 +173,7 @@ mod tests {
     #[test]
     fn a_sampler_says_whether_a_caller_is_followed_and_how_many_of_all_others_are_recorded() {
         for (name, expected) in [
-            ("always_on", (false, 1.0)),
+            ("ALWAYS_ON", (false, 1.0)),
             ("always_off", (false, 0.0)),
             ("traceidratio", (false, 0.25)),
             ("parentbased_always_on", (true, 1.0)),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::batch::assignment::Position;
 use domain::batch::heart::Content;
 use domain::batch::pending::PendingStamp;
+use domain::batch::promise::is_sent_late;
 use domain::record::{Claim, DeadLetter, KafkaRecord, Verdict, guarded, time_of};
 use domain::stamp::{Stamp, event};
 use domain::trace::TraceContext;
@@ -35,6 +36,8 @@ pub(crate) struct ReplayedStamp {
     original: Decoded,
     /// What the record is if its claim is not true.
     own: Decoded,
+    /// Kafka's timestamp of the record: when it was sent again.
+    pub(crate) sent: i64,
 }
 
 /// Decodes a record that was read at `now`. Returns what it holds, and roughly how much memory that takes, in bytes.
@@ -50,7 +53,15 @@ pub(crate) fn decode(record: &KafkaRecord<'_>, now: DateTime<Utc>) -> (Content<O
     };
     let original = decode_at(record, claim.original.timestamp, now);
     let size = 256 + claim.size() + original.size() + size;
-    (Content::Other(Other::ReplayedStamp(Box::new(ReplayedStamp { claim, original, own }))), size)
+    (
+        Content::Other(Other::ReplayedStamp(Box::new(ReplayedStamp {
+            claim,
+            original,
+            own,
+            sent: record.timestamp,
+        }))),
+        size,
+    )
 }
 
 /// Decodes a record as if it had this timestamp. One whose decoding panics again and again is a dead letter, not the
@@ -71,11 +82,13 @@ impl Decoded {
         }
     }
 
-    /// Sorts a replay by what becomes of it: a stamp waits, and a dead letter is stored. It comes when an operator sends it,
-    /// whatever is due.
-    pub(crate) fn sort(self, position: Position) -> Result<PendingStamp, Box<DeadLetter>> {
+    /// Sorts a record that was sent at this time by what becomes of it: a stamp waits, and a dead letter is stored.
+    pub(crate) fn sort(self, position: Position, sent: i64) -> Result<PendingStamp, Box<DeadLetter>> {
         match self {
-            Self::Stamp(stamp) => Ok(PendingStamp { stamp, position, has_row: false, sent_late: true }),
+            Self::Stamp(stamp) => {
+                let sent_late = is_sent_late(stamp.due(), sent);
+                Ok(PendingStamp { stamp, position, has_row: false, sent_late })
+            }
             Self::Dead(letter) => Err(letter),
         }
     }

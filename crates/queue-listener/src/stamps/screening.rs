@@ -82,7 +82,7 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
     let mut found = writer.recognise(&claims).await?.into_iter();
     let (mut sorted, mut verdicts) = (Sorted::default(), Vec::new());
     for (position, other) in &screening.others {
-        let (decoded, genuine) = match other {
+        let (decoded, genuine, sent) = match other {
             Other::Dead(letter) => {
                 sorted.letters.push((**letter).clone());
                 sorted.buried.push(*position);
@@ -91,10 +91,10 @@ async fn settle(writer: &Writer, screening: &Screening<Other>) -> Result<Sorted,
             Other::ReplayedStamp(replay) => {
                 let id = found.next().flatten();
                 verdicts.extend(id.map(|id| replay.verdict(id)));
-                (replay.decoded(id.is_some()), id.is_some())
+                (replay.decoded(id.is_some()), id.is_some(), replay.sent)
             }
         };
-        match decoded.clone().sort(*position) {
+        match decoded.clone().sort(*position, sent) {
             Ok(waiting) => sorted.stamps.push(waiting),
             Err(letter) => {
                 // Of a genuine replay the row is there.

@@ -32,7 +32,8 @@ async fn a_stamp_that_was_sent_in_time_and_leaves_late_is_counted_in_whatever_ba
     // A client may send what was due long ago, and a clock may be slow.
     send(&world, "old", 5.0, 0.0).await;
     world.processed(3).await;
-    send(&world, "new", 0.0, 0.0).await;
+    // Due in a second.
+    send(&world, "new", -1.0 / 60.0, 0.0).await;
     world.processed(4).await;
     let measured = || listener.metric("queue_listener_lateness_seconds_count");
     eventually("the others are measured", measured, |measured| *measured == 2).await;
