@@ -269,7 +269,9 @@ async fn each_parameter_header_and_body_has_an_example() {
             }
             for (name, content) in bodies {
                 let kinds = content.as_object().into_iter().flatten();
-                for (kind, body) in kinds.filter(|(kind, _)| kind.ends_with("json")) {
+                for (kind, body) in
+                    kinds.filter(|(kind, _)| kind.ends_with("/json") || kind.ends_with("+json"))
+                {
                     if body["example"].is_null() && !has_example(&document, &body["schema"]) {
                         missing.push(format!("{method} {path}: {name}, {kind}"));
                     }

@@ -28,11 +28,9 @@ const MAX_ITEMS: usize = 10_000;
     operation_id = "create_many",
     tag = "stamps",
     request_body(
-        content(
-            (Vec<NewStamp> = "application/json"),
-            (String = "application/x-ndjson", example = "{\"object_cid\": \"1\", \"time_tolerance\": 10}\n"),
-        ),
-        description = "Up to 10,000 stamps, an array or one object a line, in up to 8 MiB.",
+        content((Vec<NewStamp> = "application/json"), (String = "application/x-ndjson")),
+        description = "Up to 10,000 stamps, an array or one object a line, in up to 8 MiB. A line is \
+                       `{\"object_cid\": \"1\", \"time_tolerance\": 10}`.",
     ),
     responses(
         (status = 200, description = "A result for each stamp, in order.", body = BulkAnswer),
