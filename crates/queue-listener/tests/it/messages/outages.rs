@@ -86,7 +86,8 @@ async fn messages_go_on_while_stamps_can_not_be_written_and_the_other_way_round(
         (metric("queue_listener_user_messages_lag"), metric("queue_listener_user_messages_paused"));
     eventually("messages are not read on", &paused, |paused| *paused == 1).await;
     user.send("is not read");
-    eventually("two are not stored", &lag, |lag| *lag == 2).await;
+    // Other tests' users may have sent some as well.
+    eventually("two are not stored", &lag, |lag| *lag >= 2).await;
     let behind = metric("queue_listener_user_messages_lag_seconds");
     eventually("one has waited for a while", behind, |seconds| *seconds >= 1).await;
     assert_eq!(listener.metric("queue_listener_lag_seconds").await, 0, "stamps are read");
