@@ -12,8 +12,6 @@ use crate::http_client;
 
 /// How long a collector may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The most bytes that are read of a collector's answer.
-const READ: usize = 64 * 1024;
 
 /// Sends requests on this process's runtime: the exporter calls from a thread of its own.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl HttpClient for Collector {
         let sent = self.runtime.spawn(async move {
             let response = client.execute(request).await.map_err(http_client::reason)?;
             let (status, headers) = (response.status(), response.headers().clone());
-            let body = http_client::read(response, READ).await;
+            let body = http_client::read(response).await;
             let mut answer = Response::builder().status(status).body(Bytes::from(body))?;
             *answer.headers_mut() = headers;
             Ok::<_, HttpError>(answer)

@@ -6,6 +6,9 @@ use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, Response};
 use rustls::{ClientConfig, RootCertStore};
 
+/// The most bytes that are read of an answer.
+const MOST: usize = 64 * 1024;
+
 /// Returns the authorities that the system trusts.
 pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -32,11 +35,11 @@ pub fn builder(roots: RootCertStore) -> Result<ClientBuilder, rustls::Error> {
         .user_agent(user_agent))
 }
 
-/// Reads an answer as far as it may be read, `most` bytes, and returns that: the connection can be used again.
-pub async fn read(mut response: Response, most: usize) -> Vec<u8> {
+/// Reads an answer up to 64 KiB, and returns that. After one that was read to its end the connection can be used again.
+pub async fn read(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > most {
+        if body.len() + chunk.len() > MOST {
             break;
         }
         body.extend_from_slice(&chunk);

@@ -8,6 +8,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::environment::{Environment, Secret};
 use super::invalid::InvalidSetting;
+use super::values::web_url;
 
 /// The names of samplers (OpenTelemetry, "Environment Variable Specification", `OTEL_TRACES_SAMPLER`): whether a trace
 /// that a caller has begun is recorded as the caller says, and the share of all others.
@@ -55,18 +56,11 @@ impl TraceSettings {
 }
 
 fn collector(endpoint: &str) -> Result<Url, InvalidSetting> {
-    // A URL may hold a secret anywhere.
-    let invalid = |why: &str| InvalidSetting::secret("OTEL_EXPORTER_OTLP_ENDPOINT", why);
-    let accepted = "the URL of a collector, as http://127.0.0.1:4318";
-    let mut url = Url::parse(endpoint).map_err(|error| invalid(&format!("{accepted} ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid(&format!("{accepted}; its scheme must be http or https")));
-    }
-    let has_more = url.query().is_some() || url.fragment().is_some();
-    if !url.username().is_empty() || url.password().is_some() || has_more {
-        return Err(invalid(
-            "it must hold no user, password or query; a key goes into OTEL_EXPORTER_OTLP_HEADERS, as authorization=Bearer%20…",
-        ));
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let instead = "a key goes into OTEL_EXPORTER_OTLP_HEADERS, as authorization=Bearer%20…";
+    let mut url = web_url(NAME, endpoint, "the URL of a collector, as http://127.0.0.1:4318", instead)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(InvalidSetting::secret(NAME, format!("it must not hold a query; {instead}")));
     }
     let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
     url.set_path(&path);

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::invalid::InvalidSetting;
 
 /// Parses a number within a range.
@@ -47,6 +49,28 @@ pub fn seconds(
 pub fn flag(name: &str, value: Option<String>, default: bool) -> Result<bool, InvalidSetting> {
     let Some(value) = value else { return Ok(default) };
     value.parse().map_err(|_| InvalidSetting::new(name, &value, "true or false"))
+}
+
+/// Parses the URL of a web server. A URL may hold a secret anywhere, so no error shows it.
+///
+/// * `accepted`: what the variable should hold.
+/// * `instead`: where what proves who asks belongs, which is not the URL.
+///
+/// # Errors
+/// If the value is no URL, has another scheme than http and https, or holds a user or a password.
+pub fn web_url(name: &str, value: &str, accepted: &str, instead: &str) -> Result<Url, InvalidSetting> {
+    let url =
+        Url::parse(value).map_err(|error| InvalidSetting::secret(name, format!("{accepted} ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(InvalidSetting::secret(name, "its scheme must be http or https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(InvalidSetting::secret(
+            name,
+            format!("it must not hold a user or a password; {instead}"),
+        ));
+    }
+    Ok(url)
 }
 
 /// Parses an address to listen on.

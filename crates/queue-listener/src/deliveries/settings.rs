@@ -2,7 +2,7 @@
 
 use domain::delivery::Sink;
 use domain::delivery::cut::LONGEST_SOURCE;
-use platform::settings::{Environment, InvalidSetting};
+use platform::settings::{Environment, InvalidSetting, web_url};
 use reqwest::Url;
 use serde::Deserialize;
 use standardwebhooks::Webhook;
@@ -121,18 +121,7 @@ fn url(value: Option<String>) -> Result<Url, InvalidSetting> {
     let accepted = "where batches are posted to, such as https://example.org/batches";
     let value =
         value.ok_or_else(|| InvalidSetting::Missing { name: NAME.into(), accepted: accepted.into() })?;
-    // A URL may hold a secret anywhere.
-    let invalid = |why: &str| InvalidSetting::secret(NAME, why);
-    let url = Url::parse(&value).map_err(|error| invalid(&format!("{accepted} ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid("its scheme must be http or https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid(
-            "it must not hold a user or a password; requests are signed with BATCH_WEBHOOK_SECRET",
-        ));
-    }
-    Ok(url)
+    web_url(NAME, &value, accepted, "requests are signed with BATCH_WEBHOOK_SECRET")
 }
 
 /// Reads the secrets that sign requests.

@@ -16,8 +16,7 @@ use super::settings::Signer;
 
 /// How long it may take to reach the receiver.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The most bytes that are read of an answer, and how long it may take.
-const READ: usize = 64 * 1024;
+/// How long an answer may take that has begun.
 const REST: Duration = Duration::from_secs(1);
 
 /// A receiver of HTTP requests.
@@ -65,7 +64,7 @@ impl ToReceiver {
         let status = response.status();
         let pause = retry_after(response.headers(), now);
         // What the receiver says is known, however much of its answer comes.
-        let _too_long = tokio::time::timeout(REST, http_client::read(response, READ)).await;
+        let _too_long = tokio::time::timeout(REST, http_client::read(response)).await;
         if status.is_success() {
             return (TryOutcome::Delivered, None);
         }

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use domain::delivery::Sink;
 use domain::stamp::format_date;
 use serde::Serialize;
-use store::deliveries::queries::{self as deliveries, Delivery};
+use store::deliveries::queries::{self as deliveries, Delivery, DeliveryState};
 use store::stamps::batches::{self, BatchRow};
 use store::stamps::lists::{self, Place, StampList};
 use utoipa::openapi::schema::Schema;
@@ -108,11 +108,11 @@ struct DeliveryBody {
 }
 
 fn sink() -> Schema {
-    word([Sink::Kafka, Sink::Webhook].map(Sink::as_str), "What the batch is told to.")
+    word(Sink::ALL.map(Sink::as_str), "What the batch is told to.")
 }
 
 fn delivery_state() -> Schema {
-    word(["delivered", "waiting", "failed"], "What has become of it.")
+    word(DeliveryState::ALL.map(DeliveryState::as_str), "What has become of it.")
 }
 
 impl From<Delivery> for DeliveryBody {
